@@ -1,0 +1,169 @@
+// Writing and reading the JSON of the command line.
+#include "bindings/cli/json.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <simdjson.h>
+
+#include "bindings/cli/client.h"
+#include "bindings/cli/terminal.h"
+
+namespace cli {
+namespace {
+
+namespace od = simdjson::ondemand;
+
+// Bytes of the UTF-8 character that starts the text; 0 where none does.
+size_t character(std::string_view text) {
+    const auto byte = [&](size_t i) { return i < text.size() ? uint8_t(text[i]) : 0; };
+    const uint8_t first = byte(0);
+    if (first < 0x80) return 1;
+    const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+    if (first < 0xC2 || first > 0xF4) return 0;
+    const uint8_t low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+    const uint8_t high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+    if (byte(1) < low || byte(1) > high) return 0;
+    for (size_t i = 2; i < length; ++i)
+        if ((byte(i) & 0xC0) != 0x80) return 0;
+    return length;
+}
+
+// What `read` takes from the line's object.
+template <class F>
+auto read_line(const std::string& line, int64_t number, F&& read) {
+    const std::string where = "line " + std::to_string(number) + ": ";
+    try {
+        od::parser parser;
+        const simdjson::padded_string padded(line);
+        od::document document = parser.iterate(padded);
+        auto result = read(document);
+        return result;
+    } catch (const simdjson::simdjson_error& e) {
+        throw Failure(where + e.what(), ALIA_MALFORMED);
+    } catch (const Failure& e) {
+        throw Failure(where + e.what(), e.status);
+    }
+}
+
+bool is_bytes(std::string_view key) { return key == "bytes" || key == "total" || key == "available"; }
+
+std::string scalar(od::value value, std::string_view key) {
+    switch (value.type().value()) {
+        case od::json_type::string:
+            return std::string(value.get_string().value());
+        case od::json_type::number:
+            if (is_bytes(key)) return human_bytes(value.get_double().value());
+            break;
+        default:
+            break;
+    }
+    std::string_view text = value.raw_json_token();
+    while (!text.empty() && std::string_view(" \t\r\n").find(text.back()) != text.npos) text.remove_suffix(1);
+    return std::string(text);
+}
+
+std::string joined(od::object object) {
+    std::string text;
+    for (auto field : object) {
+        const std::string key(field.unescaped_key().value());
+        if (!text.empty()) text += ", ";
+        const std::string value = scalar(field.value(), key);
+        text += is_bytes(key) || key == "format" || key == "name" || key == "kind" ? value : key + " " + value;
+    }
+    return text;
+}
+
+void add_row(std::string& out, const std::string& key, const std::string& value) {
+    if (value.empty()) return;
+    char row[64];
+    std::snprintf(row, sizeof row, "%-18s ", key.substr(0, 40).c_str());
+    out += row + value + "\n";
+}
+
+void add_list(std::string& out, std::string key, od::array items) {
+    std::string scalars;
+    bool objects = false;
+    for (od::value item : items) {
+        if (item.type().value() == od::json_type::object) {
+            add_row(out, key, joined(item.get_object()));
+            key.clear();
+            objects = true;
+        } else {
+            if (!scalars.empty()) scalars += ' ';
+            scalars += scalar(item, "");
+        }
+    }
+    if (!objects) add_row(out, key, scalars);
+}
+
+}  // namespace
+
+std::string json_string(std::string_view text) {
+    std::string out = "\"";
+    for (size_t at = 0; at < text.size();) {
+        const size_t length = character(text.substr(at));
+        const uint8_t first = uint8_t(text[at]);
+        if (length == 0) {
+            out += "\xEF\xBF\xBD";
+        } else if (first < 32 || first == 127) {
+            char escape[8];
+            std::snprintf(escape, sizeof escape, "\\u%04x", unsigned(first));
+            out += first == '\n' ? "\\n" : first == '\t' ? "\\t" : first == '\r' ? "\\r" : escape;
+        } else {
+            if (first == '"' || first == '\\') out += '\\';
+            out += text.substr(at, length);
+        }
+        at += std::max<size_t>(length, 1);
+    }
+    return out + "\"";
+}
+
+std::string list(const std::vector<int32_t>& ids) {
+    std::string out = "[";
+    for (int32_t id : ids) {
+        if (out.size() > 1) out += ", ";
+        out += std::to_string(id);
+    }
+    return out + "]";
+}
+
+std::string text_of(const std::string& line, int64_t number) {
+    return read_line(line, number, [](od::document& d) { return std::string(d["text"].get_string().value()); });
+}
+
+std::vector<int32_t> ids_of(const std::string& line, int64_t number) {
+    return read_line(line, number, [](od::document& d) {
+        std::vector<int32_t> ids;
+        for (od::value item : d["ids"].get_array()) {
+            const int64_t id = item.get_int64();
+            if (id < 0 || id > INT32_MAX) throw Failure(std::to_string(id) + " is not a token id");
+            ids.push_back(int32_t(id));
+        }
+        return ids;
+    });
+}
+
+std::string table(const std::string& object) {
+    od::parser parser;
+    const simdjson::padded_string padded(object);
+    od::document document = parser.iterate(padded);
+    std::string out;
+    for (auto field : document.get_object()) {
+        const std::string key(field.unescaped_key().value());
+        od::value value = field.value();
+        switch (value.type().value()) {
+            case od::json_type::object:
+                add_row(out, key, joined(value.get_object()));
+                break;
+            case od::json_type::array:
+                add_list(out, key, value.get_array());
+                break;
+            default:
+                add_row(out, key, scalar(value, key));
+        }
+    }
+    return out;
+}
+
+}  // namespace cli

@@ -1,0 +1,67 @@
+// What every exported function does: catch, record, and read what the caller gives.
+#pragma once
+#include <exception>
+#include <string>
+#include <string_view>
+
+#include "capi/alia.h"
+#include "kernels/error.h"
+
+namespace alia::capi {
+
+// Records the exception in flight as the thread's failure. Called inside a catch.
+alia_status record_failure() noexcept;
+// An exception that passes one is recorded as the end of the call's handle.
+class HandleAtRisk {
+  public:
+    HandleAtRisk() = default;
+    ~HandleAtRisk();
+    HandleAtRisk(const HandleAtRisk&) = delete;
+    HandleAtRisk& operator=(const HandleAtRisk&) = delete;
+
+  private:
+    const int before = std::uncaught_exceptions();
+};
+
+// The only catch of the library stands around every exported function that can fail.
+template <class F>
+alia_status guard(F&& f) noexcept {
+    try {
+        f();
+        return ALIA_OK;
+    } catch (...) {
+        return record_failure();
+    }
+}
+
+[[noreturn, gnu::format(printf, 2, 3)]] void bad_argument(const char* name, const char* format, ...);
+
+template <class T>
+T& not_null(T* pointer, const char* name) {
+    if (!pointer) bad_argument(name, "is NULL");
+    return *pointer;
+}
+
+// A caller's text or array of `length` elements.
+std::string_view given_text(const char* text, uint64_t length, const char* name);
+std::string given_path(const char* path, uint64_t length, const char* name);
+void check_array(const void* array, uint64_t length, uint64_t element, const char* name);
+void check_range(int64_t value, int64_t low, int64_t high, const char* name);
+
+// The size that a struct says it has; invalid_argument where no version can have it.
+uint32_t check_size(const void* given, const char* name);
+// Copies min(size, known_size) bytes of a sized struct over `known`. Errors as alia.h says.
+void read_sized(const void* given, void* known, uint32_t known_size, const char* name);
+// The struct as this library knows it, with `defaults` where the caller's is shorter or NULL.
+template <class T>
+T read_options(const T* given, T defaults, const char* name) {
+    if (given) read_sized(given, &defaults, sizeof(T), name);
+    return defaults;
+}
+// Writes min(size, known_size) bytes behind the size of a struct that the caller made, zeros beyond.
+void write_sized(void* given, uint32_t size, const void* known, uint32_t known_size);
+
+// A copy for the caller, freed with alia_text_free.
+void give_text(std::string_view text, char** out, uint64_t* length);
+
+}  // namespace alia::capi

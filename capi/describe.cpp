@@ -1,0 +1,199 @@
+// What a model is and what it would take of memory, as JSON.
+#include <charconv>
+#include <cmath>
+
+#include "capi/engine.h"
+#include "engine/plan.h"
+#include "engine/utf8.h"
+
+namespace alia::capi {
+namespace {
+
+// Writes value after value; whoever calls keeps brackets in pairs.
+class JsonWriter {
+  public:
+    std::string out;
+
+    JsonWriter& key(std::string_view name) {
+        text(name);
+        out += ": ";
+        return *this;
+    }
+    void open(char bracket) { comma(), out += bracket; }
+    void close(char bracket) { out += bracket; }
+    void null() { comma(), out += "null"; }
+    void boolean(bool value) { comma(), out += value ? "true" : "false"; }
+    void integer(int64_t value) { comma(), out += std::to_string(value); }
+    void real(double value) {
+        if (!std::isfinite(value)) return null();
+        comma();
+        char buffer[40];
+        out.append(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr);
+    }
+    // Bytes that are no UTF-8 become U+FFFD.
+    void text(std::string_view value) {
+        comma();
+        out += '"';
+        for (size_t at = 0; at < value.size();) {
+            Utf8Char c = utf8_at(value, at);
+            append(c.valid() ? value.substr(at, c.length) : replacement_character);
+            at += c.length;
+        }
+        out += '"';
+    }
+
+  private:
+    void comma() {
+        if (!out.empty() && out.back() != '[' && out.back() != '{' && out.back() != ' ') out += ", ";
+    }
+    void append(std::string_view character) {
+        uint8_t first = uint8_t(character[0]);
+        if (first == '"' || first == '\\') out += '\\';
+        if (first >= 32) {
+            out += character;
+        } else {
+            char escape[8];
+            std::snprintf(escape, sizeof escape, "\\u%04x", unsigned(first));
+            out += escape;
+        }
+    }
+};
+
+const char* name(RopeKind kind) {
+    switch (kind) {
+        case RopeKind::standard:
+            return "default";
+        case RopeKind::linear:
+            return "linear";
+        case RopeKind::llama3:
+            return "llama3";
+        case RopeKind::dynamic:
+            return "dynamic";
+        case RopeKind::yarn:
+            return "yarn";
+    }
+    return "";
+}
+
+void write_rope(JsonWriter& json, const RopeConfig& rope) {
+    json.key("rope").open('{');
+    json.key("kind").text(name(rope.kind));
+    json.key("base").real(rope.base);
+    if (rope.kind != RopeKind::standard) json.key("factor").real(rope.factor);
+    if (rope.original) json.key("original_context").integer(rope.original);
+    if (!rope.divisors.empty()) json.key("divisors").integer(int64_t(rope.divisors.size()));
+    json.close('}');
+}
+
+void write_sampling(JsonWriter& json, const Sampling& s) {
+    json.key("sampling").open('{');
+    json.key("temperature").real(s.temperature);
+    json.key("top_k").integer(s.top_k);
+    json.key("top_p").real(s.top_p);
+    json.key("min_p").real(s.min_p);
+    json.key("repetition_penalty").real(s.repetition);
+    json.close('}');
+}
+
+void write_model(JsonWriter& json, const ModelHandle& m) {
+    const Config& c = m.model->config;
+    json.key("name").text(c.name);
+    json.key("architecture").text(c.architecture);
+    json.key("parameters").integer(m.model->parameters);
+    json.key("layers").integer(c.layers);
+    json.key("hidden").integer(c.hidden);
+    json.key("heads").integer(c.heads);
+    json.key("kv_heads").integer(c.kv_heads);
+    json.key("head_dim").integer(c.head_dim);
+    json.key("ffn").integer(c.ffn);
+    json.key("vocabulary").integer(c.vocabulary);
+    json.key("context").integer(c.context);
+    json.key("norm_epsilon").real(c.eps);
+    json.key("tied_embeddings").boolean(c.tied);
+    write_rope(json, c.rope);
+    json.key("device").text(m.device);
+    json.key("weights").open('[');
+    for (auto [format, bytes] : m.model->weights) {
+        json.open('{');
+        json.key("format").text(info(format).name);
+        json.key("bytes").integer(bytes);
+        json.close('}');
+    }
+    json.close(']');
+    write_sampling(json, default_sampling(c.generation));
+}
+
+const char* load_name(int32_t load) {
+    return load == ALIA_LOAD_TEXT ? "text" : load == ALIA_LOAD_HEADERS ? "headers" : "all";
+}
+
+}  // namespace
+
+std::string describe(const ModelHandle& m) {
+    JsonWriter json;
+    json.open('{');
+    json.key("path").text(m.path);
+    json.key("load").text(load_name(m.load));
+    if (m.model) write_model(json, m);
+    json.key("bos").integer(m.bos);
+    json.key("eos").open('[');
+    for (int32_t token : m.eos) json.integer(token);
+    json.close(']');
+    json.key("tokenizer");
+    if (m.tokenizer) {
+        json.open('{');
+        json.key("vocabulary").integer(m.tokenizer->size());
+        json.close('}');
+    } else {
+        json.null();
+    }
+    json.close('}');
+    return json.out;
+}
+
+namespace {
+
+std::string describe(const MemoryPlan& plan) {
+    JsonWriter json;
+    json.open('{');
+    json.key("device").text(plan.device);
+    json.key("items").open('[');
+    for (const PlanItem& item : plan.items) {
+        json.open('{');
+        json.key("name").text(item.name);
+        json.key("bytes").integer(item.bytes);
+        json.close('}');
+    }
+    json.close(']');
+    json.key("total").integer(plan.total);
+    json.key("available").integer(plan.available);
+    json.key("fits").boolean(plan.fits());
+    json.close('}');
+    return json.out;
+}
+
+}  // namespace
+}  // namespace alia::capi
+
+using namespace alia::capi;
+
+alia_status alia_model_info(alia_model* model, char** json, uint64_t* length) {
+    return guard([&] {
+        auto m = find_model(model);
+        not_null(json, "json");
+        not_null(length, "length");
+        give_text(describe(*m), json, length);
+    });
+}
+
+alia_status alia_plan(const char* path, uint64_t path_length, const alia_model_options* model_given,
+                      const alia_engine_options* engine_given, char** json, uint64_t* length) {
+    return guard([&] {
+        std::string where = given_path(path, path_length, "path");
+        not_null(json, "json");
+        not_null(length, "length");
+        alia_model_options model = read_options(model_given, ALIA_MODEL_OPTIONS_INIT, "model_options");
+        alia_engine_options engine = read_options(engine_given, ALIA_ENGINE_OPTIONS_INIT, "engine_options");
+        give_text(describe(alia::plan_memory(where, model_options(model), engine_options(engine))), json, length);
+    });
+}

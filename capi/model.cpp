@@ -1,0 +1,100 @@
+// Models: open, free.
+#include "capi/model.h"
+
+#include <unistd.h>
+
+namespace alia::capi {
+namespace {
+
+std::shared_ptr<const Tokenizer> tokenizer_if_any(const Checkpoint& checkpoint, const JsonLimits& limits) {
+    try {
+        return open_tokenizer(checkpoint, limits);
+    } catch (const Error& e) {
+        if (e.status != Status::no_tokenizer) throw;
+        return nullptr;
+    }
+}
+
+std::shared_ptr<const Model> load_headers(const std::string& path, const ModelOptions& options,
+                                          const Kernels& kernels) {
+    Checkpoint checkpoint = open_checkpoint(path, {.json = options.json});
+    auto outline = std::make_shared<Model>(outline_model(checkpoint, kernels));
+    outline->tokenizer = tokenizer_if_any(checkpoint, options.json);
+    return outline;
+}
+
+void load(ModelHandle& m, const ModelOptions& options) {
+    if (m.load == ALIA_LOAD_TEXT) {
+        m.tokenizer = open_tokenizer(m.path, options.json);
+        m.bos = m.tokenizer->bos;
+        if (m.tokenizer->eos >= 0) m.eos = {m.tokenizer->eos};
+        return;
+    }
+    if (m.load == ALIA_LOAD_HEADERS) {
+        auto device = Device::open(options.device, {.threads = 1});
+        m.model = load_headers(m.path, options, device->kernels);
+        m.device = device->kernels.name;
+    } else {
+        m.model = load_model(m.path, options);
+        m.device = m.model->device->kernels.name;
+    }
+    m.tokenizer = m.model->tokenizer;
+    m.bos = m.model->config.bos;
+    m.eos.assign(m.model->config.eos.begin(), m.model->config.eos.end());
+}
+
+}  // namespace
+
+const Tokenizer& ModelHandle::text() const {
+    if (!tokenizer) fail(Status::no_tokenizer, Place{path}, "this model came without a tokenizer; give it token ids");
+    return *tokenizer;
+}
+
+std::shared_ptr<ModelHandle> find_model(const alia_model* model) {
+    return std::static_pointer_cast<ModelHandle>(find_handle(model, Kind::model, "model"));
+}
+
+ModelOptions model_options(const alia_model_options& given) {
+    check_range(given.load, ALIA_LOAD_ALL, ALIA_LOAD_HEADERS, "options.load");
+    check_range(given.threads, 0, 4096, "options.threads");
+    ModelOptions options;
+    options.device = given_text(given.device, given.device_length, "options.device");
+    options.threads = given.threads;
+    if (given.json_bytes) options.json.bytes = given.json_bytes;
+    if (given.progress) {
+        options.progress = [callback = given.progress, user = given.user](const LoadProgress& p) {
+            alia_progress progress{sizeof(alia_progress), 0, p.phase, p.done, p.total};
+            return callback(user, &progress) == 0;
+        };
+    }
+    return options;
+}
+
+}  // namespace alia::capi
+
+using namespace alia::capi;
+
+alia_status alia_model_open(const char* path, uint64_t path_length, const alia_model_options* options,
+                            alia_model** model) {
+    return guard([&] {
+        auto m = std::make_shared<ModelHandle>();
+        m->path = given_path(path, path_length, "path");
+        not_null(model, "model");
+        alia_model_options given = read_options(options, ALIA_MODEL_OPTIONS_INIT, "options");
+        m->load = given.load;
+        m->process = getpid();
+        load(*m, model_options(given));
+        *model = static_cast<alia_model*>(add_handle(Kind::model, std::move(m)));
+    });
+}
+
+alia_status alia_model_free(alia_model* model) {
+    return guard([&] {
+        if (!model) return;
+        std::unique_ptr<Owner> owner = remove_handle(model, Kind::model, "model");
+        auto& m = *static_cast<ModelHandle*>(owner->get());
+        // A forked child has none of the device's threads, so ending them would wait forever: it forgets the model
+        // instead.
+        if (m.model && m.process != getpid()) owner.release();
+    });
+}

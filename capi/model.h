@@ -1,0 +1,32 @@
+// What a model handle stands for.
+#pragma once
+#include <sys/types.h>
+
+#include "capi/border.h"
+#include "capi/handles.h"
+#include "engine/model.h"
+
+namespace alia::capi {
+
+struct ModelHandle {
+    std::string path;
+    int32_t load = ALIA_LOAD_ALL;
+    std::shared_ptr<const Model> model;          // an outline with ALIA_LOAD_HEADERS, null with ALIA_LOAD_TEXT
+    std::shared_ptr<const Tokenizer> tokenizer;  // null where the checkpoint came without one
+    std::string device;                          // name of the table that the model is for
+    int32_t bos = -1;
+    std::vector<int32_t> eos;
+    pid_t process = 0;
+
+    const Tokenizer& text() const;  // or no_tokenizer
+};
+
+std::shared_ptr<ModelHandle> find_model(const alia_model* model);
+
+// As the engine takes them, checked.
+ModelOptions model_options(const alia_model_options&);
+
+// JSON texts for people and programs.
+std::string describe(const ModelHandle&);
+
+}  // namespace alia::capi

@@ -1,0 +1,97 @@
+// Operations as expressions over a backend's table.
+#include "engine/expr.h"
+
+namespace alia {
+namespace {
+
+void expect(bool right, const char* operation, Tensor a, Tensor b) {
+    if (!right)
+        fail(Status::internal, "%s: shapes [%lld][%lld] and [%lld][%lld] do not fit", operation, (long long)a.rows,
+             (long long)a.columns, (long long)b.rows, (long long)b.columns);
+}
+
+}  // namespace
+
+void* Arena::take(int64_t bytes) {
+    const int64_t start = used;
+    used += (bytes + 63) / 64 * 64;
+    highest = std::max(highest, used);
+    if (memory && used > size)
+        fail(Status::internal, "the arena of %lld bytes is too small for %lld", (long long)size, (long long)used);
+    return memory ? memory + start : nullptr;
+}
+
+Tensor Ops::matrix(int64_t rows, int64_t columns) {
+    const int64_t stride = columns * int64_t(sizeof(float));
+    return {arena.take(rows * stride), rows, columns, stride, Format::F32};
+}
+
+Tensor Ops::embed(Tensor w, const int32_t* token, int n) {
+    Tensor y = matrix(n, w.columns);
+    if (!arena.measuring()) kernels.embed(stream, y, w, token);
+    return y;
+}
+
+Tensor Ops::norm(Tensor x, const float* w, double eps) {
+    Tensor y = matrix(x.rows, x.columns);
+    if (!arena.measuring()) kernels.norm(stream, y, x, w, float(eps));
+    return y;
+}
+
+Tensor Ops::linear(Tensor x, const Weight& w) {
+    int64_t columns = 0;
+    for (const Tensor& piece : w) {
+        expect(piece.columns == x.columns, "linear", x, piece);
+        columns += piece.rows;
+    }
+    Tensor y = matrix(x.rows, columns);
+    int64_t first = 0;
+    for (const Tensor& piece : w) {
+        if (!arena.measuring()) kernels.linear(stream, role, y.slice(first, piece.rows), x, piece);
+        first += piece.rows;
+    }
+    return y;
+}
+
+Tensor Ops::angles(const int32_t* position, int n, const Rope& rope) {
+    Tensor y = matrix(n, 2 * rope.pairs);
+    if (!arena.measuring()) kernels.angles(stream, y, position, rope);
+    return y;
+}
+
+void Ops::rotate(Tensor x, Tensor angles) {
+    expect(x.rows == angles.rows && x.columns % angles.columns == 0, "rotate", x, angles);
+    if (!arena.measuring()) kernels.rotate(stream, x, angles);
+}
+
+void Ops::store(Tensor cache, Tensor x, const int32_t* slot) {
+    expect(cache.columns == x.columns, "store", cache, x);
+    if (!arena.measuring()) kernels.store(stream, cache, x, slot);
+}
+
+Tensor Ops::attend(Tensor q, Tensor k, Tensor v, const Batch& b, int64_t head_dim) {
+    expect(q.rows == b.n && q.columns % k.columns == 0 && k.columns % head_dim == 0, "attend", q, k);
+    expect(k.columns == v.columns && k.rows == v.rows, "attend", k, v);
+    Tensor y = matrix(q.rows, q.columns);
+    if (!arena.measuring()) kernels.attend(stream, y, q, k, v, b, int(head_dim));
+    return y;
+}
+
+Tensor Ops::glu(Tensor x) {
+    Tensor y = matrix(x.rows, x.columns / 2);
+    if (!arena.measuring()) kernels.glu(stream, y, x);
+    return y;
+}
+
+void Ops::add(Tensor x, Tensor a) {
+    expect(x.rows == a.rows && x.columns == a.columns, "add", x, a);
+    if (!arena.measuring()) kernels.add(stream, x, a);
+}
+
+Tensor Ops::rows(Tensor x, const int32_t* index, int n) {
+    Tensor y = matrix(n, x.columns);
+    if (!arena.measuring()) kernels.rows(stream, y, x, index);
+    return y;
+}
+
+}  // namespace alia

@@ -1,0 +1,228 @@
+// From named arrays to packed weights.
+#include "engine/model.h"
+
+#include <cstdio>
+
+namespace alia {
+namespace {
+
+// Two files' names for the same arrays; %d is the layer.
+struct Names {
+    const char *embed, *attn_norm, *q, *k, *v, *o, *ffn_norm, *gate, *up, *down, *norm, *head;
+};
+constexpr Names safetensors_names = {
+    "model.embed_tokens.weight",
+    "model.layers.%d.input_layernorm.weight",
+    "model.layers.%d.self_attn.q_proj.weight",
+    "model.layers.%d.self_attn.k_proj.weight",
+    "model.layers.%d.self_attn.v_proj.weight",
+    "model.layers.%d.self_attn.o_proj.weight",
+    "model.layers.%d.post_attention_layernorm.weight",
+    "model.layers.%d.mlp.gate_proj.weight",
+    "model.layers.%d.mlp.up_proj.weight",
+    "model.layers.%d.mlp.down_proj.weight",
+    "model.norm.weight",
+    "lm_head.weight",
+};
+constexpr Names gguf_names = {
+    "token_embd.weight",    "blk.%d.attn_norm.weight",   "blk.%d.attn_q.weight",   "blk.%d.attn_k.weight",
+    "blk.%d.attn_v.weight", "blk.%d.attn_output.weight", "blk.%d.ffn_norm.weight", "blk.%d.ffn_gate.weight",
+    "blk.%d.ffn_up.weight", "blk.%d.ffn_down.weight",    "output_norm.weight",     "output.weight",
+};
+
+// Builds a model twice: without a device it only checks and counts, with one it also takes memory and packs.
+class Builder {
+  public:
+    Builder(const Checkpoint& checkpoint, const Kernels& kernels, Model& model)
+        : checkpoint(checkpoint), kernels(kernels), model(model), c(model.config) {}
+
+    void build(const std::function<bool(const LoadProgress&)>& report = {}, int64_t bytes = 0) {
+        progress = report;
+        total = bytes;
+        const Names& n = checkpoint.kind == Checkpoint::Kind::gguf ? gguf_names : safetensors_names;
+        Weight embed = stack({matrix(n.embed, 0, c.vocabulary, c.hidden)});
+        model.embed = embed[0];
+        for (int l = 0; l < c.layers; ++l) {
+            Layer w;
+            w.attn_norm = vector(n.attn_norm, l);
+            w.qkv = stack({turned(matrix(n.q, l, c.q_dim(), c.hidden)), turned(matrix(n.k, l, c.kv_dim(), c.hidden)),
+                           matrix(n.v, l, c.kv_dim(), c.hidden)});
+            w.o = stack({matrix(n.o, l, c.hidden, c.q_dim())});
+            w.ffn_norm = vector(n.ffn_norm, l);
+            w.gate_up = stack({matrix(n.gate, l, c.ffn, c.hidden), matrix(n.up, l, c.ffn, c.hidden)});
+            w.down = stack({matrix(n.down, l, c.hidden, c.ffn)});
+            model.layers.push_back(std::move(w));
+        }
+        model.norm = vector(n.norm, 0);
+        model.head = c.tied ? embed : stack({matrix(n.head, 0, c.vocabulary, c.hidden)});
+        model.rope = rope();
+    }
+
+  private:
+    // An array, and whether its rows are permuted so that RoPE turns neighbouring columns.
+    struct Source {
+        const Array* array;
+        bool neighbours = false;
+    };
+
+    const Array& find(const char* pattern, int layer) {
+        char name[96];
+        std::snprintf(name, sizeof name, pattern, layer);
+        const Array* a = checkpoint.find(name);
+        if (!a)
+            fail(Status::missing, {checkpoint.path, name}, "the model needs this tensor and the files do not have it");
+        return *a;
+    }
+
+    Source matrix(const char* pattern, int layer, int64_t rows, int64_t columns) {
+        const Array& a = find(pattern, layer);
+        if (a.rows != rows || a.columns != columns)
+            fail(Status::shape, checkpoint.place(a), "%lld rows of %lld, but the configuration asks for %lld of %lld",
+                 (long long)a.rows, (long long)a.columns, (long long)rows, (long long)columns);
+        return {&a};
+    }
+    Source turned(Source s) { return {s.array, c.neighbour_pairs}; }
+
+    // Row i of the matrix as the model wants it.
+    const std::byte* row(Source s, int64_t i) {
+        if (s.neighbours) {
+            const int64_t half = c.head_dim / 2, d = i % c.head_dim;
+            i += 2 * (d % half) + d / half - d;
+        }
+        return s.array->data + i * row_bytes(s.array->format, s.array->columns);
+    }
+
+    Weight stack(std::vector<Source> sources) {
+        Weight w;
+        for (size_t first = 0, last; first < sources.size(); first = last) {
+            const Format format = sources[first].array->format;
+            for (last = first; last < sources.size() && sources[last].array->format == format;) ++last;
+            w.push_back(piece(std::span(sources).subspan(first, last - first)));
+        }
+        return w;
+    }
+
+    Tensor piece(std::span<const Source> sources) {
+        Tensor w{.columns = sources[0].array->columns, .format = sources[0].array->format};
+        for (const Source& s : sources) w.rows += s.array->rows;
+        const int64_t bytes = kernels.packed_bytes(w.format, w.rows, w.columns);
+        model.parameters += w.rows * w.columns;
+        count(w.format, bytes);
+        if (!model.device) return w;
+        std::vector<const void*> rows;
+        rows.reserve(size_t(w.rows));
+        for (const Source& s : sources)
+            for (int64_t i = 0; i < s.array->rows; ++i) rows.push_back(row(s, i));
+        w.data = model.buffers.emplace_back(*model.device, bytes).data();
+        kernels.pack(model.device->stream, w, rows.data());
+        for (const Source& s : sources) checkpoint.files[s.array->file]->forget(s.array->data, size_t(s.array->bytes));
+        done += bytes;
+        if (progress && !progress({"weights", done, total})) fail(Status::cancelled, "the load was cancelled");
+        return w;
+    }
+
+    const float* vector(const char* pattern, int layer) {
+        const Source s = matrix(pattern, layer, 1, c.hidden);
+        model.parameters += c.hidden;
+        count(Format::F32, c.hidden * int64_t(sizeof(float)));
+        if (!model.device) return nullptr;
+        std::vector<float> values(size_t(c.hidden), 0.f);
+        decode_row(s.array->format, s.array->data, c.hidden, values.data());
+        return static_cast<const float*>(upload(values.data(), c.hidden * int64_t(sizeof(float))));
+    }
+
+    Rope rope() {
+        const RopeFrequencies f = rope_frequencies(c.rope, c.head_dim);
+        Rope r{.pairs = int(c.head_dim / 2), .scale = float(f.scale)};
+        if (c.rope.kind == RopeKind::dynamic) r.factor = c.rope.factor, r.original = int(c.rope.original);
+        if (model.device)
+            r.frequency =
+                static_cast<const double*>(upload(f.frequency.data(), int64_t(f.frequency.size() * sizeof(double))));
+        return r;
+    }
+
+    const void* upload(const void* host, int64_t bytes) {
+        Buffer& b = model.buffers.emplace_back(*model.device, bytes);
+        kernels.write(model.device->stream, b.data(), host, bytes);
+        return b.data();
+    }
+
+    void count(Format format, int64_t bytes) {
+        for (auto& [f, sum] : model.weights)
+            if (f == format) return void(sum += bytes);
+        model.weights.push_back({format, bytes});
+    }
+
+    const Checkpoint& checkpoint;
+    const Kernels& kernels;
+    Model& model;
+    const Config& c;
+    std::function<bool(const LoadProgress&)> progress;
+    int64_t done = 0, total = 0;
+};
+
+// A number of a one-line file such as /sys/fs/cgroup/memory.max, or of the line that starts with `key`; -1 without one.
+int64_t read_number(const char* path, const char* key) {
+    long long value = -1;
+    if (FILE* f = std::fopen(path, "re")) {
+        char line[256];
+        while (std::fgets(line, sizeof line, f) && std::strncmp(line, key, std::strlen(key)) != 0) {}
+        if (std::sscanf(line + std::strlen(key), "%lld", &value) != 1) value = -1;
+        std::fclose(f);
+    }
+    return value;
+}
+
+}  // namespace
+
+const Tokenizer& Model::text() const {
+    if (!tokenizer) fail(Status::no_tokenizer, {path}, "this model came without a tokenizer; give it token ids");
+    return *tokenizer;
+}
+
+int64_t Model::weight_bytes() const {
+    int64_t sum = 0;
+    for (auto [format, bytes] : weights) sum += bytes;
+    return sum;
+}
+
+Model outline_model(const Checkpoint& checkpoint, const Kernels& kernels) {
+    Model m;
+    m.config = read_config(checkpoint);
+    m.path = checkpoint.path;
+    Builder(checkpoint, kernels, m).build();
+    return m;
+}
+
+std::shared_ptr<const Model> load_model(const std::string& path, const ModelOptions& options) {
+    auto m = std::make_shared<Model>();
+    m->path = path;
+    const Checkpoint checkpoint = open_checkpoint(path, {.json = options.json});
+    m->config = read_config(checkpoint);
+    auto device = Device::open(options.device, {.threads = options.threads});
+
+    const int64_t bytes = outline_model(checkpoint, device->kernels).weight_bytes(), room = available_memory();
+    if (room > 0 && bytes > room)
+        fail(Status::out_of_memory, {path}, "its weights take %.1f GiB and %.1f GiB are available; see `alia plan`",
+             double(bytes) / (1 << 30), double(room) / (1 << 30));
+    try {
+        m->tokenizer = open_tokenizer(checkpoint, options.json);
+    } catch (const Error& e) {
+        if (e.status != Status::no_tokenizer) throw;
+    }
+    m->device = std::move(device);
+    Builder(checkpoint, m->device->kernels, *m).build(options.progress, bytes);
+    return m;
+}
+
+int64_t available_memory() {
+    const int64_t machine = read_number("/proc/meminfo", "MemAvailable:");
+    const int64_t most = read_number("/sys/fs/cgroup/memory.max", ""),
+                  used = read_number("/sys/fs/cgroup/memory.current", "");
+    int64_t available = machine < 0 ? 0 : machine * 1024;
+    if (most >= 0 && used >= 0)
+        available = available ? std::min(available, std::max<int64_t>(most - used, 1)) : most - used;
+    return available;
+}
+
+}  // namespace alia

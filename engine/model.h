@@ -1,0 +1,69 @@
+// A model's configuration and weights on a device: immutable, shared by engines and threads.
+#pragma once
+#include <functional>
+
+#include "engine/config.h"
+#include "engine/tokenizer.h"
+#include "kernels/device.h"
+
+namespace alia {
+
+// A weight matrix as the device has packed it, in one or more pieces stacked by rows: Q, K and V of one format are one
+// piece, of different formats two or three.
+using Weight = std::vector<Tensor>;
+
+struct Layer {
+    const float* attn_norm = nullptr;  // [hidden]
+    Weight qkv;                        // [q_dim + 2 kv_dim][hidden]; RoPE turns the halves of Q's and K's heads
+    Weight o;                          // [hidden][q_dim]
+    const float* ffn_norm = nullptr;   // [hidden]
+    Weight gate_up;                    // [2 ffn][hidden]
+    Weight down;                       // [hidden][ffn]
+};
+
+struct LoadProgress {
+    const char* phase;    // "weights"
+    int64_t done, total;  // bytes
+};
+
+struct ModelOptions {
+    std::string device;  // as Device::open takes it
+    int threads = 0;     // 0: what the machine allows
+    JsonLimits json;
+    std::function<bool(const LoadProgress&)> progress;  // false stops the load with Status::cancelled
+};
+
+struct Model {
+    Config config;
+    std::string path;
+    std::shared_ptr<const Tokenizer> tokenizer;  // null where the checkpoint came without one
+    std::unique_ptr<Device> device;  // that holds the weights; engines open streams of their own on its table
+
+    Tensor embed;  // [vocabulary][hidden]
+    std::vector<Layer> layers;
+    const float* norm = nullptr;  // [hidden]
+    Weight head;                  // [vocabulary][hidden]; `embed` itself where tied
+    Rope rope;
+
+    std::vector<Buffer> buffers;                      // what all of these point into
+    std::vector<std::pair<Format, int64_t>> weights;  // bytes by format, packed; F32 includes the norms
+    int64_t parameters = 0;
+
+    // The tokenizer, or no_tokenizer.
+    const Tokenizer& text() const;
+    int64_t weight_bytes() const;
+};
+
+// Every tensor's presence, shape and format is checked before memory is taken for the first, and a model that cannot
+// fit is refused then. Errors: those of open_checkpoint, read_config, open_tokenizer and Device::open; missing, shape,
+// out_of_memory, cancelled.
+std::shared_ptr<const Model> load_model(const std::string& path, const ModelOptions& = {});
+
+// The same model without its numbers: shapes and formats are right, every pointer is null and there is no device.
+Model outline_model(const Checkpoint&, const Kernels&);
+
+// Bytes of memory that this process can still take (the machine's and the control group's); 0 where the system does not
+// say.
+int64_t available_memory();
+
+}  // namespace alia

@@ -1,0 +1,187 @@
+// What all tokenizers share: decoding, and finding the file.
+#include "engine/tokenizer.h"
+
+#include <algorithm>
+
+#include "engine/utf8.h"
+
+namespace alia {
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+    TextStream stream(*this, skip_special);
+    std::string text;
+    for (const int32_t id : ids) text += stream.append(id);
+    return text += stream.finish();
+}
+
+TextStream::TextStream(const Tokenizer& t, bool skip_special)
+    : tokenizer(&t), skip_special(skip_special), left_to_strip(t.decoding.strip) {}
+
+std::string TextStream::append(int32_t id) {
+    const Vocabulary& v = tokenizer->vocabulary;
+    if (!v.exists(id) || (skip_special && v.special(id))) return {};
+    const Decoding& d = tokenizer->decoding;
+    std::string text(v.bytes(id));
+    std::string ended;
+    if (d.invalid == Decoding::Invalid::run && !v.byte(id)) ended = drain_run(true);
+
+    const bool at_start = !started && pending.empty() && ended.empty();
+    if (d.leading == Decoding::Leading::spaces && first) {
+        std::erase(text, ' ');
+    } else if (!v.byte(id) && !v.special(id) && at_start && text.starts_with(' ')) {
+        const bool once = d.leading == Decoding::Leading::piece && left_to_strip > 0;
+        if (once || d.leading == Decoding::Leading::pieces) {
+            text.erase(0, 1);
+            left_to_strip = 0;
+        }
+    }
+    first = false;
+    if (d.invalid == Decoding::Invalid::run && !v.byte(id)) return strip(ended + text);
+    pending += text;
+    return strip(d.invalid == Decoding::Invalid::run ? drain_run(false) : drain(false));
+}
+
+std::string TextStream::finish() {
+    return strip(tokenizer->decoding.invalid == Decoding::Invalid::run ? drain_run(true) : drain(true));
+}
+
+// The whole characters of `pending`, and U+FFFD for what can no longer become one.
+std::string TextStream::drain(bool end) {
+    std::string text;
+    size_t at = 0;
+    while (at < pending.size()) {
+        const Utf8Char c = utf8_at(pending, at);
+        if (c.kind == Utf8Char::Kind::incomplete && !end) break;
+        if (c.valid()) {
+            text.append(pending, at, c.length);
+            at += c.length;
+        } else {
+            text += replacement_character;
+            at += tokenizer->decoding.invalid == Decoding::Invalid::byte ? 1 : c.length;
+        }
+    }
+    pending.erase(0, at);
+    return text;
+}
+
+// A run of byte tokens: all of it or none is text.
+std::string TextStream::drain_run(bool end) {
+    while (!broken && checked < pending.size()) {
+        const Utf8Char c = utf8_at(pending, checked);
+        if (c.kind == Utf8Char::Kind::incomplete) break;
+        if (c.valid()) checked += c.length;
+        broken = !c.valid();
+    }
+    std::string text;
+    if (broken || (end && checked < pending.size())) {
+        for (size_t i = 0; i < pending.size(); ++i) text += replacement_character;
+        pending.clear();
+    } else if (end) {
+        text = std::move(pending);
+        pending.clear();
+    }
+    if (end || broken) checked = 0;
+    if (end) broken = false;
+    return text;
+}
+
+std::string TextStream::strip(std::string text) {
+    started = started || !text.empty();
+    const Decoding& d = tokenizer->decoding;
+    if (d.leading != Decoding::Leading::text) return text;
+    size_t cut = 0;
+    while (left_to_strip > 0 && cut < text.size()) {
+        const bool match = text.compare(cut, d.stripped.size(), d.stripped) == 0;
+        if (match) cut += d.stripped.size();
+        left_to_strip = match ? left_to_strip - 1 : 0;
+    }
+    return text.erase(0, cut);
+}
+
+bool overlaps(std::span<const TextRange> ranges, size_t begin, size_t end) {
+    const auto ends_after = [](size_t at, const TextRange& r) { return at < r.end; };
+    auto range = std::upper_bound(ranges.begin(), ranges.end(), begin, ends_after);
+    while (range != ranges.end() && range->begin == range->end) ++range;  // empty ranges have no byte to share
+    return range != ranges.end() && range->begin < end && begin < end;
+}
+
+void check_ranges(std::span<const TextRange> ranges, size_t text_size) {
+    size_t last = 0;
+    for (size_t i = 0; i < ranges.size(); ++i) {
+        if (ranges[i].begin < last || ranges[i].end < ranges[i].begin || ranges[i].end > text_size) {
+            fail(Status::invalid_argument, Place{{}, "literal"}, "range %zu is [%zu, %zu) of a text of %zu bytes", i,
+                 ranges[i].begin, ranges[i].end, text_size);
+        }
+        last = ranges[i].end;
+    }
+}
+
+namespace {
+
+bool is_gguf(std::string_view bytes) { return bytes.starts_with("GGUF"); }
+
+// bos_token and eos_token as tokenizer_config.json names them: a string, or an added token.
+void read_names(Tokenizer& tokenizer, const std::string& path, const JsonLimits& limits) {
+    if (!file_exists(path)) return;
+    const auto file = File::open(path);
+    const JsonDocument document = JsonDocument::parse(file->text(), path, limits);
+    const auto id = [&](const char* key, int32_t& result) {
+        const Json* name = document.root().find(key);
+        if (name && name->is(Json::Kind::object)) name = name->find("content");
+        if (!name || !name->is(Json::Kind::string)) return;
+        if (const auto found = tokenizer.find(name->string())) result = *found;
+    };
+    id("bos_token", tokenizer.bos);
+    id("eos_token", tokenizer.eos);
+    id("unk_token", tokenizer.unknown);
+}
+
+std::shared_ptr<const Tokenizer> open_file(const std::string& path, const JsonLimits& limits) {
+    const auto file = File::open(path);
+    if (is_gguf(file->text())) return open_tokenizer(open_gguf(path, {limits, false}), limits);
+    // JSON begins with a brace; a tokenizer.model with the tag of its first piece.
+    const size_t start = file->text().find_first_not_of(" \t\r\n");
+    if (start != std::string_view::npos && file->text()[start] == '{') {
+        return read_tokenizer_json(file->text(), path, limits);
+    }
+    return read_tokenizer_model(file->text(), path);
+}
+
+std::shared_ptr<const Tokenizer> open_directory(const std::string& path, const JsonLimits& limits) {
+    const std::string json = path + "/tokenizer.json", model = path + "/tokenizer.model";
+    std::shared_ptr<Tokenizer> tokenizer;
+    if (file_exists(json)) {
+        tokenizer = read_tokenizer_json(File::open(json)->text(), json, limits);
+    } else if (file_exists(model)) {
+        tokenizer = read_tokenizer_model(File::open(model)->text(), model);
+    } else {
+        return nullptr;
+    }
+    read_names(*tokenizer, path + "/tokenizer_config.json", limits);
+    return tokenizer;
+}
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& path, const JsonLimits& limits) {
+    if (!is_directory(path)) return open_file(path, limits);
+    if (auto tokenizer = open_directory(path, limits)) return tokenizer;
+    return open_tokenizer(open_checkpoint(path, {limits, false}), limits);
+}
+
+std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint, const JsonLimits& limits) {
+    if (checkpoint.kind == Checkpoint::Kind::gguf) {
+        const Json& metadata = checkpoint.metadata.root();
+        if (metadata.find("tokenizer.ggml.model")) return read_gguf_vocabulary(metadata, checkpoint.path);
+    } else {
+        std::string directory = checkpoint.path;
+        if (!is_directory(directory)) {
+            const size_t slash = directory.rfind('/');
+            directory = slash == directory.npos ? "." : directory.substr(0, slash);
+        }
+        if (auto tokenizer = open_directory(directory, limits)) return tokenizer;
+    }
+    fail(Status::no_tokenizer, Place{checkpoint.path}, "it came without a tokenizer");
+}
+
+}  // namespace alia

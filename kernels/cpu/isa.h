@@ -1,0 +1,15 @@
+// Which CPU tables this processor runs.
+#pragma once
+#include <span>
+#include <string_view>
+
+#include "kernels/ops.h"
+
+namespace alia::cpu {
+
+// The best first; the last runs everywhere.
+std::span<const Kernels* const> tables();
+// "avx2" of "cpu:avx2"; null where this processor or this build has no such table. An empty name is the best.
+const Kernels* find(std::string_view isa);
+
+}  // namespace alia::cpu

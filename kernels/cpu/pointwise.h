@@ -1,0 +1,104 @@
+// Operations that touch each number a few times: norm, rotary embedding, cache writes, SwiGLU, sums, rows.
+#pragma once
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/threads.h"
+#include "kernels/ops.h"
+
+namespace alia {
+namespace {
+
+void norm(Stream* s, Tensor y, Tensor x, const float* w, float eps) {
+    parallel(s, x.rows, [&](int64_t row) {
+        const float* in = x.row(row);
+        float* out = y.row(row);
+        const int64_t n = x.columns;
+        Floats squares = broadcast(0.f);
+        for (int64_t i = 0; i < n; i += lanes) {
+            Floats a = i + lanes <= n ? load(in + i) : load(in + i, n - i);
+            squares = multiply_add(a, a, squares);
+        }
+        const Floats scale = broadcast(1 / std::sqrt(sum(squares) / float(n) + eps));
+        for (int64_t i = 0; i < n; i += lanes)
+            if (i + lanes <= n)
+                store(out + i, load(in + i) * scale * load(w + i));
+            else
+                store(out + i, load(in + i, n - i) * scale * load(w + i, n - i), n - i);
+    });
+}
+
+void angles(Stream* s, Tensor y, const int32_t* position, Rope rope) {
+    parallel(s, y.rows, [&](int64_t row) {
+        const double p = position[row];
+        double stretch = 0;  // log of what divides the last frequency but for its exponent
+        if (rope.factor > 0 && position[row] >= rope.original)
+            stretch = std::log(rope.factor * (p + 1) / rope.original - rope.factor + 1);
+        float* out = y.row(row);
+        for (int i = 0; i < rope.pairs; ++i) {
+            double f = rope.frequency[i];
+            if (stretch != 0) f *= std::exp(-stretch * 2 * i / (2 * rope.pairs - 2));
+            out[i] = float(std::cos(p * f)) * rope.scale;
+            out[i + rope.pairs] = float(std::sin(p * f)) * rope.scale;
+        }
+    });
+}
+
+void rotate(Stream* s, Tensor x, Tensor angles) {
+    const int64_t dim = angles.columns, half = dim / 2;
+    parallel(s, x.rows, [&](int64_t row) {
+        const float *c = angles.row(row), *n = c + half;
+        for (int64_t head = 0; head < x.columns / dim; ++head) {
+            float *a = x.row(row) + head * dim, *b = a + half;
+            for (int64_t i = 0; i < half; ++i) {
+                const float u = a[i], v = b[i];
+                a[i] = u * c[i] - v * n[i];
+                b[i] = v * c[i] + u * n[i];
+            }
+        }
+    });
+}
+
+template <class T, class Convert>
+void store_as(Stream* s, Tensor cache, Tensor x, const int32_t* slot, Convert convert) {
+    parallel(s, x.rows, [&](int64_t row) {
+        const float* in = x.row(row);
+        T* out = cache.row<T>(slot[row]);
+        for (int64_t i = 0; i < x.columns; ++i) out[i] = convert(in[i]);
+    });
+}
+
+void store_rows(Stream* s, Tensor cache, Tensor x, const int32_t* slot) {
+    if (cache.format == Format::F32)
+        store_as<float>(s, cache, x, slot, [](float f) { return f; });
+    else if (cache.format == Format::F16)
+        store_as<f16>(s, cache, x, slot, [](float f) { return to_f16(f); });
+    else
+        store_as<bf16>(s, cache, x, slot, [](float f) { return to_bf16(f); });
+}
+
+void glu(Stream* s, Tensor y, Tensor x) {
+    parallel(s, y.rows, [&](int64_t row) {
+        const float *gate = x.row(row), *up = gate + y.columns;
+        float* out = y.row(row);
+        const int64_t n = y.columns;
+        for (int64_t i = 0; i < n; i += lanes) {
+            const int64_t m = n - i < lanes ? n - i : lanes;
+            Floats g = load(gate + i, m);
+            store(out + i, g / (broadcast(1.f) + exp(broadcast(0.f) - g)) * load(up + i, m), m);
+        }
+    });
+}
+
+void add(Stream* s, Tensor x, Tensor a) {
+    parallel(s, x.rows, [&](int64_t row) {
+        float* out = x.row(row);
+        const float* in = a.row(row);
+        for (int64_t i = 0; i < x.columns; ++i) out[i] += in[i];
+    });
+}
+
+void rows(Stream* s, Tensor y, Tensor x, const int32_t* index) {
+    parallel(s, y.rows, [&](int64_t row) { memcpy(y.row(row), x.row(index[row]), y.columns * sizeof(float)); });
+}
+
+}  // namespace
+}  // namespace alia

@@ -1,0 +1,122 @@
+// A row of logits to candidates, log-sums and a draw.
+#pragma once
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/threads.h"
+#include "kernels/ops.h"
+
+namespace alia {
+namespace {
+
+// The order of candidates: the higher logit, then the smaller token.
+inline bool before(Candidate a, Candidate b) { return a.logit > b.logit || (a.logit == b.logit && a.token < b.token); }
+
+// The best candidates, as a heap whose root is the last of them.
+struct Best {
+    Candidate* heap;
+    int count = 0;
+
+    bool wants(Candidate c) const { return count < max_candidates || before(c, heap[0]); }
+    void add(Candidate c) {
+        if (count < max_candidates) {
+            int i = count++;
+            for (; i > 0 && before(heap[(i - 1) / 2], c); i = (i - 1) / 2) heap[i] = heap[(i - 1) / 2];
+            heap[i] = c;
+        } else {
+            sink(0, c, count);
+        }
+    }
+    // Puts c at i and lets it sink below those that come after it.
+    void sink(int i, Candidate c, int n) {
+        for (int child; (child = 2 * i + 1) < n; i = child) {
+            if (child + 1 < n && before(heap[child], heap[child + 1])) ++child;
+            if (!before(c, heap[child])) break;
+            heap[i] = heap[child];
+        }
+        heap[i] = c;
+    }
+    void sort() {
+        for (int n = count - 1; n > 0; --n) {
+            Candidate last = heap[n];
+            heap[n] = heap[0];
+            sink(0, last, n);
+        }
+    }
+};
+
+inline float changed(float logit, const LogitChange& c) {
+    return (logit > 0 ? logit / c.divide : logit * c.divide) + c.add;
+}
+
+inline bool allowed(const SampleRow& row, int64_t token) {
+    return !row.mask || (row.mask[token / 32] >> token % 32 & 1);
+}
+
+// Changes and mask are applied to the logits in place; NaN becomes minus infinity.
+inline void apply(float* logits, int64_t n, const SampleRow& row) {
+    for (int i = 0; i < row.change_count; ++i) {
+        float& l = logits[row.changes[i].token];
+        l = changed(l, row.changes[i]);
+    }
+    for (int64_t t = 0; t < n; ++t)
+        if (!(logits[t] > -INFINITY) || !allowed(row, t)) logits[t] = -INFINITY;
+}
+
+inline double log_sum(const float* logits, int64_t n, float highest, float inverse_temperature) {
+    if (highest == INFINITY) return INFINITY;
+    Floats t = broadcast(inverse_temperature), h = broadcast(highest);
+    double total = 0;
+    for (int64_t i = 0; i < n; i += 256) {
+        Floats part = broadcast(0.f);
+        for (int64_t j = i; j < i + 256 && j < n; j += lanes) {
+            Floats x = broadcast(-INFINITY);
+            memcpy(&x, logits + j, (n - j < lanes ? n - j : lanes) * sizeof(float));
+            part = part + exp((x - h) * t);
+        }
+        total += sum(part);
+    }
+    return std::log(total) + double(highest) * inverse_temperature;
+}
+
+// argmax of logit / T + noise. -log u >= 1 - u, so a token whose 1 - u is above e^(logit / T - best) cannot win and its
+// logarithms are not taken; the margin covers the rounding of the test.
+inline int32_t draw(const float* logits, int64_t n, const SampleRow& row, Candidate first) {
+    if (row.inverse_temperature <= 0) return first.token;
+    auto score = [&](int64_t t, double u) {
+        return double(logits[t]) * row.inverse_temperature - std::log(-std::log(u));
+    };
+    int32_t token = first.token;
+    double best = score(token, uniform(row.seed, row.position, token));
+    for (int64_t t = 0; t < n; ++t) {
+        if (logits[t] == -INFINITY) continue;
+        const double reach = double(logits[t]) * row.inverse_temperature - best;
+        if (reach < -37) continue;  // 1 - u is at least 2^-54
+        const double u = uniform(row.seed, row.position, uint64_t(t));
+        if (1 - u > std::exp(reach) * 1.000001) continue;
+        if (const double x = score(t, u); x > best || (x == best && t < token)) best = x, token = int32_t(t);
+    }
+    return token;
+}
+
+void sample(Stream* s, SampleResult* results, Tensor logits, const SampleRow* records) {
+    parallel(s, logits.rows, [&](int64_t i) {
+        float* row = logits.row(i);
+        const int64_t n = logits.columns;
+        SampleResult& r = results[i];
+        apply(row, n, records[i]);
+        Best best{r.candidates};
+        for (int64_t t = 0; t < n; ++t)
+            if (Candidate c{int32_t(t), row[t]}; row[t] > -INFINITY && best.wants(c)) best.add(c);
+        best.sort();
+        r.count = best.count;
+        r.draw = -1;
+        r.log_sum_1 = r.log_sum = -INFINITY;
+        if (best.count == 0) return;
+        r.log_sum_1 = log_sum(row, n, r.candidates[0].logit, 1);
+        const float t = records[i].inverse_temperature;
+        r.log_sum = t > 0 && t != 1 ? log_sum(row, n, r.candidates[0].logit, t) : r.log_sum_1;
+        r.draw = draw(row, n, records[i], r.candidates[0]);
+    });
+}
+
+}  // namespace
+}  // namespace alia

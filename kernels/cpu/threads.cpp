@@ -1,0 +1,124 @@
+// The pool: workers spin for a while after an operation, since the next one is near, then sleep.
+#include "kernels/cpu/threads.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <sched.h>
+#include <thread>
+#include <vector>
+
+#include "kernels/error.h"
+
+namespace alia {
+namespace {
+
+constexpr auto spin_time = std::chrono::microseconds(100);
+
+void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+// Spins until the value leaves `old`, then sleeps for it.
+uint32_t wait_change(const std::atomic<uint32_t>& value, uint32_t old) {
+    auto until = std::chrono::steady_clock::now() + spin_time;
+    for (int i = 0;; ++i) {
+        uint32_t now = value.load(std::memory_order_acquire);
+        if (now != old) return now;
+        relax();
+        if (i % 64 == 63 && std::chrono::steady_clock::now() > until) break;
+    }
+    value.wait(old, std::memory_order_acquire);
+    return value.load(std::memory_order_acquire);
+}
+
+// "max 100000" or "150000 100000": quota and period in microseconds; 0 where there is none.
+double cgroup_processors() {
+    double quota = 0, period = 0;
+    if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "re")) {
+        if (std::fscanf(f, "%lf %lf", &quota, &period) != 2) quota = 0;
+        std::fclose(f);
+    }
+    return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+}  // namespace
+
+struct Stream {
+    std::vector<std::thread> workers;
+    std::atomic<uint32_t> epoch{0};    // counts operations
+    std::atomic<uint32_t> running{0};  // workers that have yet to finish this epoch
+    std::atomic<int64_t> next{0};
+    std::atomic<bool> stop{false};
+    int64_t count = 0;
+    void (*work)(void*, int64_t) = nullptr;
+    void* context = nullptr;
+
+    void take_turns() {
+        for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) work(context, i);
+    }
+    void serve() {
+        for (uint32_t seen = 0;;) {
+            seen = wait_change(epoch, seen);
+            if (stop.load(std::memory_order_relaxed)) return;
+            take_turns();
+            if (running.fetch_sub(1, std::memory_order_acq_rel) == 1) running.notify_one();
+        }
+    }
+};
+
+namespace cpu {
+
+int usable_processors() {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : int(std::thread::hardware_concurrency());
+    if (double quota = cgroup_processors(); quota > 0) n = std::min(n, int(quota + 0.999));
+    return std::max(n, 1);
+}
+
+Stream* open_pool(int threads) {
+    if (threads < 0 || threads > 1024)
+        fail(Status::invalid_argument, "%d threads: it must be 0 (automatic) to 1024", threads);
+    auto s = new Stream;
+    try {
+        s->workers.reserve(1024);
+        for (int i = 1; i < (threads ? threads : usable_processors()); ++i)
+            s->workers.emplace_back([s] { s->serve(); });
+    } catch (...) {
+        close_pool(s);
+        fail(Status::out_of_memory, "the system gives no more threads (%d wanted)", threads);
+    }
+    return s;
+}
+
+void close_pool(Stream* s) {
+    s->stop = true;
+    ++s->epoch;
+    s->epoch.notify_all();
+    for (auto& w : s->workers) w.join();
+    delete s;
+}
+
+int threads(const Stream* s) { return int(s->workers.size()) + 1; }
+
+void parallel(Stream* s, int64_t n, void (*work)(void*, int64_t), void* context) {
+    if (s->workers.empty() || n <= 1) {
+        for (int64_t i = 0; i < n; ++i) work(context, i);
+        return;
+    }
+    s->work = work;
+    s->context = context;
+    s->count = n;
+    s->next.store(0, std::memory_order_relaxed);
+    s->running.store(uint32_t(s->workers.size()), std::memory_order_relaxed);
+    s->epoch.fetch_add(1, std::memory_order_release);
+    s->epoch.notify_all();
+    s->take_turns();
+    for (uint32_t left; (left = s->running.load(std::memory_order_acquire)) != 0;) wait_change(s->running, left);
+}
+
+}  // namespace cpu
+}  // namespace alia

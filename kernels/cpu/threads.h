@@ -1,0 +1,31 @@
+// A pool of threads that share the outputs of an operation.
+#pragma once
+#include <cstdint>
+
+namespace alia {
+
+struct Stream;
+
+namespace cpu {
+
+Stream* open_pool(int threads);  // 0: what the machine, the affinity mask and the control group allow
+void close_pool(Stream*);
+int threads(const Stream*);
+// Calls work(context, i) once for every i in [0, n), on the caller and the pool's threads, and returns when all are
+// done. The order and the thread of an i are not fixed.
+void parallel(Stream*, int64_t n, void (*work)(void* context, int64_t i), void* context);
+
+// How many processors this process may use: affinity, and the control group's quota rounded up.
+int usable_processors();
+
+}  // namespace cpu
+
+namespace {
+template <class F>
+void parallel(Stream* s, int64_t n, F&& f) {
+    cpu::parallel(
+        s, n, [](void* context, int64_t i) { (*static_cast<F*>(context))(i); }, &f);
+}
+}  // namespace
+
+}  // namespace alia

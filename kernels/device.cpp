@@ -1,0 +1,52 @@
+// Opening devices by name, and their memory.
+#include "kernels/device.h"
+
+#include <cstdlib>
+#include <utility>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cuda/device.h"
+
+namespace alia {
+namespace {
+
+const Kernels& find(std::string_view name) {
+    if (name == "auto") return *(cuda::devices() > 0 ? cuda::find("cuda") : cpu::find(""));
+    if (name == "ref") return ref_kernels;
+    if (name == "cuda" || name.starts_with("cuda:")) return *cuda::find(name);
+    if (name == "cpu" || name.starts_with("cpu:"))
+        if (const Kernels* k = cpu::find(name.size() > 4 ? name.substr(4) : "")) return *k;
+    char known[200] = "auto, ref, cpu";
+    for (const Kernels* k : cpu::tables()) {
+        detail::append_clean(known, sizeof known, ", cpu:");
+        detail::append_clean(known, sizeof known, std::string_view(k->name).substr(4));
+    }
+    fail(Status::device_unavailable, "no device \"%.*s\" here; there are: %s", int(name.size()), name.data(), known);
+}
+
+}  // namespace
+
+std::unique_ptr<Device> Device::open(std::string_view name, const DeviceOptions& options) {
+    if (name.empty())
+        if (const char* forced = std::getenv("ALIA_DEVICE")) name = forced;
+    return std::make_unique<Device>(find(name.empty() ? "auto" : name), options);
+}
+
+Device::Device(const Kernels& k, const DeviceOptions& options) : kernels(k), stream(k.open(options)) {}
+Device::~Device() { kernels.close(stream); }
+
+Buffer::Buffer(Device& d, int64_t size)
+    : device(&d), memory(static_cast<std::byte*>(d.kernels.allocate(d.stream, size))), bytes(size) {}
+Buffer::Buffer(Buffer&& other) noexcept
+    : device(other.device), memory(std::exchange(other.memory, nullptr)), bytes(std::exchange(other.bytes, 0)) {}
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+    std::swap(device, other.device);
+    std::swap(memory, other.memory);
+    std::swap(bytes, other.bytes);
+    return *this;
+}
+Buffer::~Buffer() {
+    if (memory) device->kernels.release(device->stream, memory);
+}
+
+}  // namespace alia

@@ -1,0 +1,100 @@
+// The one error type: thrown by every layer, caught only at the C border.
+#pragma once
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <string_view>
+
+namespace alia {
+
+// The numbers are those of alia_status in capi/alia.h and never change.
+enum class Status : int32_t {
+    ok = 0,
+    invalid_argument = 1,  // an argument of the caller
+    not_found = 2,         // no such file, tensor, token or option
+    io = 3,                // the system failed to open, map or read
+    truncated = 4,         // a file ends before what it announces
+    malformed = 5,         // bytes that break their format's rules
+    duplicate = 6,         // one name twice
+    overlap = 7,           // two tensors share bytes
+    missing = 8,           // a tensor, key or shard that the model needs is absent
+    shape = 9,             // a tensor's shape contradicts the configuration
+    unsupported = 10,      // well formed, but not something libalia runs
+    limit = 11,            // beyond a stated limit
+    out_of_memory = 12,
+    no_tokenizer = 13,        // the checkpoint came without one
+    context_full = 14,        // more tokens than the cache has positions
+    device_unavailable = 15,  // no such device, or this build lacks it
+    device_lost = 16,
+    bad_handle = 17,
+    busy = 18,
+    cancelled = 19,  // by the caller
+    internal = 20,   // a defect of libalia
+};
+
+// Where in the input: any part may be empty.
+struct Place {
+    std::string_view file;
+    std::string_view item = {};  // tensor, metadata key, JSON pointer, argument
+    int64_t offset = -1;         // byte in the file or text
+};
+
+// Fixed buffers: making an error allocates nothing.
+struct Error : std::exception {
+    Status status;
+    int64_t offset = -1;
+    char item[128] = "";
+    char message[512] = "";
+
+    const char* what() const noexcept override { return message; }
+};
+
+namespace detail {
+
+// Appends at most `room` bytes, control characters as '?', never cutting a UTF-8 sequence in two.
+inline void append_clean(char* buffer, size_t size, std::string_view text) {
+    size_t at = std::strlen(buffer), n = text.size() < size - 1 - at ? text.size() : size - 1 - at;
+    while (n > 0 && n < text.size() && (uint8_t(text[n]) & 0xC0) == 0x80) --n;
+    for (size_t i = 0; i < n; ++i) buffer[at + i] = uint8_t(text[i]) < 32 || text[i] == 127 ? '?' : text[i];
+    buffer[at + n] = 0;
+}
+
+[[noreturn]] inline void throw_error(Status status, const Place& place, const char* format, va_list arguments) {
+    Error e;
+    e.status = status;
+    e.offset = place.offset;
+    char part[400];
+    append_clean(e.item, sizeof e.item, place.item);
+    if (!place.file.empty()) append_clean(e.message, 200, place.file);
+    if (!place.item.empty()) {
+        if (e.message[0]) append_clean(e.message, sizeof e.message, ", ");
+        append_clean(e.message, sizeof e.message, e.item);
+    }
+    if (place.offset >= 0) {
+        std::snprintf(part, sizeof part, "%sbyte %lld", e.message[0] ? ", " : "", (long long)place.offset);
+        append_clean(e.message, sizeof e.message, part);
+    }
+    if (e.message[0]) append_clean(e.message, sizeof e.message, ": ");
+    std::vsnprintf(part, sizeof part, format, arguments);
+    append_clean(e.message, sizeof e.message, part);
+    throw e;
+}
+
+}  // namespace detail
+
+[[noreturn, gnu::format(printf, 2, 3)]] inline void fail(Status status, const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    detail::throw_error(status, {}, format, arguments);
+}
+
+// The message starts with the place: "FILE, ITEM, byte N: ...".
+[[noreturn, gnu::format(printf, 3, 4)]] inline void fail(Status status, const Place& place, const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    detail::throw_error(status, place, format, arguments);
+}
+
+}  // namespace alia

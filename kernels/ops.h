@@ -1,0 +1,122 @@
+// The operations of the forward pass: one table of function pointers is the whole contract of a backend.
+//
+// Every pointer is to the backend's own memory unless its comment says host. Shapes are checked by the caller
+// (engine/expr.h); kernels never fail. Sums run in an order fixed by the weights' shape and the positions alone, so a
+// row's bits depend neither on the other rows of a call nor on the number of threads.
+#pragma once
+#include "kernels/tensor.h"
+
+namespace alia {
+
+// Prompt tokens and generated tokens may take different kernels, chosen by this and never by the number of rows.
+enum class Role : uint8_t { generated, prompt };
+
+constexpr int page_positions = 64;  // positions in a page of the KV cache
+
+// n new tokens of several sequences side by side. All arrays are on the device.
+struct Batch {
+    Role role = Role::prompt;
+    int n = 0;                          // tokens
+    int outputs = 0;                    // rows that want logits
+    int page_stride = 0;                // pages a sequence's row of `pages` can hold
+    const int32_t* token = nullptr;     // [n]
+    const int32_t* position = nullptr;  // [n] in its sequence, from 0
+    const int32_t* slot = nullptr;      // [n] row of the cache that takes its K and V: page * page_positions + offset
+    const int32_t* sequence = nullptr;  // [n] row of `pages`
+    const int32_t* pages = nullptr;     // [sequences][page_stride] page numbers, in order of position
+    const int32_t* output = nullptr;    // [outputs] indices into the n tokens
+};
+
+// Rotary embedding of a head's two halves: pair i is columns i and i + head_dim / 2.
+struct Rope {
+    const double* frequency = nullptr;  // [head_dim / 2] on the device, radians a position
+    int pairs = 0;                      // head_dim / 2
+    float scale = 1;                    // of cosine and sine (YaRN's attention factor)
+    // Dynamic scaling: from position `original` on, frequency i is divided by
+    // (factor (position + 1) / original - factor + 1)^(2 i / (head_dim - 2)). Off where factor is 0.
+    double factor = 0;
+    int original = 0;
+};
+
+// What a row of logits is turned into before tokens are drawn from it.
+struct LogitChange {
+    int32_t token;
+    float divide;  // a positive logit is divided by it, a negative one multiplied (repetition penalty); 1: neither
+    float add;     // then added
+};
+struct SampleRow {
+    const LogitChange* changes = nullptr;  // host; no token twice
+    int change_count = 0;
+    const uint32_t* mask = nullptr;  // host; bit t of word t / 32 allows token t; null allows all
+    float inverse_temperature = 1;   // for `log_sum` and `draw`; 0 or less is greedy: draw is the best candidate
+    uint64_t seed = 0;
+    uint64_t position = 0;
+};
+
+constexpr int max_candidates = 256;
+struct Candidate {
+    int32_t token;
+    float logit;  // changed, at temperature 1
+};
+// NaN logits count as minus infinity. Ties go to the smaller token.
+struct SampleResult {
+    int count;                             // min(max_candidates, allowed tokens above minus infinity)
+    Candidate candidates[max_candidates];  // from the highest logit down
+    double log_sum_1;                      // log of the sum of exp(logit), changed and masked, temperature 1
+    double log_sum;                        // the same of logit * inverse_temperature
+    int32_t draw;                          // argmax of logit * inverse_temperature + gumbel(seed, position, token);
+                                           // -1 where no token is allowed
+};
+
+struct Stream;  // a backend's queue of work and what it needs to run it
+
+struct DeviceOptions {
+    int threads = 0;  // CPU backends: 0 takes what the machine and the control group allow
+};
+
+struct Kernels {
+    const char* name;
+    Format cache_format;  // what K and V are best kept in
+
+    Stream* (*open)(const DeviceOptions&);
+    void (*close)(Stream*);
+    void* (*allocate)(Stream*, int64_t bytes);  // 64-byte aligned; fails with out_of_memory
+    void (*release)(Stream*, void*);
+    void (*write)(Stream*, void* to, const void* host, int64_t bytes);
+    void (*read)(Stream*, void* host, const void* from, int64_t bytes);  // after all earlier work
+
+    // Weights: `pack` lays rows (host, each in the format's own layout) out as this backend's linear and embed want
+    // them; w.data has packed_bytes(...) bytes.
+    int64_t (*packed_bytes)(Format, int64_t rows, int64_t columns);
+    void (*pack)(Stream*, Tensor w, const void* const* rows);
+
+    void (*embed)(Stream*, Tensor y, Tensor w, const int32_t* token);      // y[i] = w[token[i]]; w packed
+    void (*norm)(Stream*, Tensor y, Tensor x, const float* w, float eps);  // y = x / sqrt(mean(x^2) + eps) * w, a row
+    void (*linear)(Stream*, Role, Tensor y, Tensor x, Tensor w);           // y = x w^T; w packed
+    void (*angles)(Stream*, Tensor y, const int32_t* position, Rope);      // y[i] = scale (cos.., sin..), [n][2 pairs]
+    void (*rotate)(Stream*, Tensor x, Tensor angles);                      // every head of x turned by its row's angles
+    void (*store)(Stream*, Tensor cache, Tensor x, const int32_t* slot);   // cache[slot[i]] = x[i]
+    void (*attend)(Stream*, Tensor y, Tensor q, Tensor k, Tensor v, const Batch&, int head_dim);
+    // y = softmax(q k^T / sqrt(head_dim)) v over positions 0..position; k, v are caches [slots][kv heads * head_dim];
+    // query head h reads KV head h / (query heads / KV heads)
+    void (*glu)(Stream*, Tensor y, Tensor x);                         // y = silu(x[:, :c]) * x[:, c:], c = y.columns
+    void (*add)(Stream*, Tensor x, Tensor a);                         // x += a
+    void (*rows)(Stream*, Tensor y, Tensor x, const int32_t* index);  // y[i] = x[index[i]]
+    void (*sample)(Stream*, SampleResult* results, Tensor logits, const SampleRow*);  // host results, a record a row
+};
+
+extern const Kernels ref_kernels, cpu_base;
+
+// Gumbel noise of the draw: -log(-log(u)), u in (0, 1) from a counter-based generator (splitmix64's finaliser over
+// seed, position and token), so that a draw depends on nothing else.
+static inline uint64_t mix(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+static inline double uniform(uint64_t seed, uint64_t position, uint64_t token) {
+    uint64_t bits = mix(mix(mix(seed + 0x9E3779B97F4A7C15u) + position) + token);
+    return (double(bits >> 11) + 0.5) * 0x1p-53;
+}
+
+}  // namespace alia

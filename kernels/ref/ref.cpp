@@ -1,0 +1,208 @@
+// Every operation in double precision, the obvious way: what the other tables are tested against.
+#include <Eigen/Dense>
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/host.h"
+#include "kernels/ops.h"
+
+namespace alia {
+namespace {
+
+using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using Vector = Eigen::VectorXd;
+using FloatRows =
+    Eigen::Map<Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, 0, Eigen::OuterStride<>>;
+using FloatVector = Eigen::Map<const Eigen::VectorXf>;
+
+FloatRows view(Tensor t) {
+    return {t.row(0), t.rows, t.columns, Eigen::OuterStride<>(t.stride / int64_t(sizeof(float)))};
+}
+
+Stream* open(const DeviceOptions&) { return nullptr; }
+void close(Stream*) {}
+
+// Weights stay in their format's own layout.
+int64_t packed_bytes(Format f, int64_t rows, int64_t columns) { return rows * row_bytes(f, columns); }
+
+void pack(Stream*, Tensor w, const void* const* rows) {
+    const int64_t size = row_bytes(w.format, w.columns);
+    for (int64_t i = 0; i < w.rows; ++i)
+        std::copy_n(static_cast<const char*>(rows[i]), size, static_cast<char*>(w.data) + i * size);
+}
+
+Vector decoded_row(Tensor w, int64_t row) {
+    Eigen::VectorXf f(w.columns);
+    decode_row(w.format, static_cast<const char*>(w.data) + row * row_bytes(w.format, w.columns), w.columns, f.data());
+    return f.cast<double>();
+}
+
+// Row `row` of a cache, from column `first`.
+Vector cache_row(Tensor cache, int64_t row, int64_t first, int64_t count) {
+    Eigen::VectorXf f(count);
+    const int64_t size = row_bytes(cache.format, 1);
+    decode_row(cache.format, cache.row<char>(row) + first * size, count, f.data());
+    return f.cast<double>();
+}
+
+void embed(Stream*, Tensor y, Tensor w, const int32_t* token) {
+    for (int64_t i = 0; i < y.rows; ++i) view(y).row(i) = decoded_row(w, token[i]).cast<float>();
+}
+
+void norm(Stream*, Tensor y, Tensor x, const float* w, float eps) {
+    for (int64_t i = 0; i < x.rows; ++i) {
+        Vector row = view(x).row(i).cast<double>();
+        row /= std::sqrt(row.squaredNorm() / double(x.columns) + eps);
+        view(y).row(i) = row.cwiseProduct(FloatVector(w, x.columns).cast<double>()).cast<float>();
+    }
+}
+
+void linear(Stream*, Role, Tensor y, Tensor x, Tensor w) {
+    constexpr int64_t block = 64;  // rows of w decoded at once
+    const Matrix input = view(x).cast<double>();
+    for (int64_t first = 0; first < w.rows; first += block) {
+        const int64_t n = std::min(block, w.rows - first);
+        Matrix rows(n, w.columns);
+        for (int64_t i = 0; i < n; ++i) rows.row(i) = decoded_row(w, first + i);
+        // Row by row of x: the library's order of sums depends on the shapes it is given.
+        for (int64_t i = 0; i < x.rows; ++i)
+            view(y).row(i).segment(first, n) = (rows * input.row(i).transpose()).cast<float>();
+    }
+}
+
+void angles(Stream*, Tensor y, const int32_t* position, Rope rope) {
+    for (int64_t row = 0; row < y.rows; ++row)
+        for (int i = 0; i < rope.pairs; ++i) {
+            const double p = position[row];
+            double f = rope.frequency[i];
+            if (rope.factor > 0 && p >= rope.original)
+                f /= std::pow(rope.factor * (p + 1) / rope.original - rope.factor + 1, 2.0 * i / (2 * rope.pairs - 2));
+            y.row(row)[i] = float(std::cos(p * f) * rope.scale);
+            y.row(row)[i + rope.pairs] = float(std::sin(p * f) * rope.scale);
+        }
+}
+
+void rotate(Stream*, Tensor x, Tensor angles) {
+    const int64_t dim = angles.columns, half = dim / 2;
+    for (int64_t row = 0; row < x.rows; ++row)
+        for (int64_t i = 0; i < x.columns / dim * half; ++i) {
+            float *a = x.row(row) + i / half * dim + i % half, *b = a + half;
+            const double c = angles.row(row)[i % half], s = angles.row(row)[i % half + half], u = *a, v = *b;
+            *a = float(u * c - v * s);
+            *b = float(v * c + u * s);
+        }
+}
+
+void store(Stream*, Tensor cache, Tensor x, const int32_t* slot) {
+    for (int64_t row = 0; row < x.rows; ++row)
+        for (int64_t i = 0; i < x.columns; ++i) {
+            const float value = x.row(row)[i];
+            if (cache.format == Format::F32)
+                cache.row(slot[row])[i] = value;
+            else if (cache.format == Format::F16)
+                cache.row<f16>(slot[row])[i] = to_f16(value);
+            else
+                cache.row<bf16>(slot[row])[i] = to_bf16(value);
+        }
+}
+
+void attend(Stream*, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, int dim) {
+    const int64_t heads = q.columns / dim, group = heads / (k.columns / dim);
+    for (int64_t token = 0; token < q.rows; ++token)
+        for (int64_t head = 0; head < heads; ++head) {
+            const int32_t* pages = b.pages + int64_t(b.sequence[token]) * b.page_stride;
+            const int64_t length = b.position[token] + 1, column = head / group * dim;
+            Vector query = view(q).row(token).segment(head * dim, dim).cast<double>(), score(length),
+                   out = Vector::Zero(dim);
+            auto slot = [&](int64_t j) {
+                return int64_t(pages[j / page_positions]) * page_positions + j % page_positions;
+            };
+            for (int64_t j = 0; j < length; ++j)
+                score[j] = query.dot(cache_row(k, slot(j), column, dim)) / std::sqrt(double(dim));
+            Vector weight = (score.array() - score.maxCoeff()).exp();
+            for (int64_t j = 0; j < length; ++j) out += weight[j] / weight.sum() * cache_row(v, slot(j), column, dim);
+            view(y).row(token).segment(head * dim, dim) = out.cast<float>();
+        }
+}
+
+void glu(Stream*, Tensor y, Tensor x) {
+    for (int64_t row = 0; row < y.rows; ++row)
+        for (int64_t i = 0; i < y.columns; ++i) {
+            const double gate = x.row(row)[i], up = x.row(row)[i + y.columns];
+            y.row(row)[i] = float(gate / (1 + std::exp(-gate)) * up);
+        }
+}
+
+void add(Stream*, Tensor x, Tensor a) { view(x) += view(a); }
+
+void rows(Stream*, Tensor y, Tensor x, const int32_t* index) {
+    for (int64_t i = 0; i < y.rows; ++i) view(y).row(i) = view(x).row(index[i]);
+}
+
+void sample_row(SampleResult& result, float* logits, int64_t n, const SampleRow& record) {
+    for (int i = 0; i < record.change_count; ++i) {
+        const LogitChange& c = record.changes[i];
+        float& l = logits[c.token];
+        l = (l > 0 ? l / c.divide : l * c.divide) + c.add;
+    }
+    std::vector<Candidate> all;
+    for (int64_t t = 0; t < n; ++t)
+        if (logits[t] > -INFINITY && (!record.mask || record.mask[t / 32] >> t % 32 & 1))
+            all.push_back({int32_t(t), logits[t]});
+    std::sort(all.begin(), all.end(),
+              [](Candidate a, Candidate b) { return a.logit > b.logit || (a.logit == b.logit && a.token < b.token); });
+    result.count = int(std::min<size_t>(all.size(), max_candidates));
+    std::copy_n(all.begin(), result.count, result.candidates);
+    result.draw = -1;
+    result.log_sum_1 = result.log_sum = -INFINITY;
+    if (all.empty()) return;
+    auto log_sum = [&](double t) {
+        double sum = 0;
+        for (Candidate c : all) sum += std::exp((double(c.logit) - all[0].logit) * t);
+        return std::log(sum) + all[0].logit * t;
+    };
+    const double t = record.inverse_temperature;
+    result.log_sum_1 = log_sum(1);
+    result.log_sum = t > 0 ? log_sum(t) : result.log_sum_1;
+    result.draw = all[0].token;
+    if (t <= 0) return;
+    double best = -INFINITY;
+    for (Candidate c : all) {
+        const double score =
+            c.logit * t - std::log(-std::log(uniform(record.seed, record.position, uint64_t(c.token))));
+        if (score > best || (score == best && c.token < result.draw)) best = score, result.draw = c.token;
+    }
+}
+
+void sample(Stream*, SampleResult* results, Tensor logits, const SampleRow* records) {
+    for (int64_t i = 0; i < logits.rows; ++i) sample_row(results[i], logits.row(i), logits.columns, records[i]);
+}
+
+}  // namespace
+
+const Kernels ref_kernels = {
+    .name = "ref",
+    .cache_format = Format::F32,
+    .open = open,
+    .close = close,
+    .allocate = host::allocate,
+    .release = host::release,
+    .write = host::copy,
+    .read = host::copy,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .embed = embed,
+    .norm = norm,
+    .linear = linear,
+    .angles = angles,
+    .rotate = rotate,
+    .store = store,
+    .attend = attend,
+    .glu = glu,
+    .add = add,
+    .rows = rows,
+    .sample = sample,
+};
+
+}  // namespace alia

@@ -1,0 +1,495 @@
+/* The C interface from C: the header's layouts, arguments of every kind of wrongness, struct sizes, and a generation.
+ * Usage: capi MODEL, a small model whose vocabulary has at least 16 tokens. */
+#define _POSIX_C_SOURCE 200809L
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "capi/alia.h"
+
+/* Offsets of every field of every released version: they never change. */
+#define AT(type, field, offset) _Static_assert(offsetof(type, field) == offset, #type "." #field)
+#define SIZE(type, bytes) _Static_assert(sizeof(type) == bytes, #type)
+AT(alia_progress, size, 0);
+AT(alia_progress, zero, 4);
+AT(alia_progress, phase, 8);
+AT(alia_progress, done, 16);
+AT(alia_progress, total, 24);
+SIZE(alia_progress, 32);
+AT(alia_model_options, size, 0);
+AT(alia_model_options, load, 4);
+AT(alia_model_options, device, 8);
+AT(alia_model_options, device_length, 16);
+AT(alia_model_options, threads, 24);
+AT(alia_model_options, zero, 28);
+AT(alia_model_options, json_bytes, 32);
+AT(alia_model_options, progress, 40);
+AT(alia_model_options, user, 48);
+SIZE(alia_model_options, 56);
+AT(alia_text_part, size, 0);
+AT(alia_text_part, kind, 4);
+AT(alia_text_part, text, 8);
+AT(alia_text_part, length, 16);
+SIZE(alia_text_part, 24);
+AT(alia_engine_options, size, 0);
+AT(alia_engine_options, cache, 4);
+AT(alia_engine_options, context, 8);
+AT(alia_engine_options, chunk, 16);
+AT(alia_engine_options, logit_rows, 20);
+AT(alia_engine_options, threads, 24);
+AT(alia_engine_options, zero, 28);
+SIZE(alia_engine_options, 32);
+AT(alia_request_options, size, 0);
+AT(alia_request_options, flags, 4);
+AT(alia_request_options, max_tokens, 8);
+AT(alia_request_options, temperature, 16);
+AT(alia_request_options, top_p, 24);
+AT(alia_request_options, min_p, 32);
+AT(alia_request_options, repetition_penalty, 40);
+AT(alia_request_options, frequency_penalty, 48);
+AT(alia_request_options, presence_penalty, 56);
+AT(alia_request_options, top_k, 64);
+AT(alia_request_options, stop_count, 68);
+AT(alia_request_options, stop, 72);
+AT(alia_request_options, bias_token, 80);
+AT(alia_request_options, bias, 88);
+AT(alia_request_options, bias_count, 96);
+AT(alia_request_options, seed, 104);
+SIZE(alia_request_options, 112);
+AT(alia_event, size, 0);
+AT(alia_event, kind, 4);
+AT(alia_event, request, 8);
+AT(alia_event, token, 16);
+AT(alia_event, finish, 20);
+AT(alia_event, rows, 24);
+AT(alia_event, zero, 28);
+AT(alia_event, position, 32);
+AT(alia_event, text, 40);
+AT(alia_event, text_length, 48);
+AT(alia_event, logits, 56);
+AT(alia_event, columns, 64);
+AT(alia_event, prompt_tokens, 72);
+AT(alia_event, generated_tokens, 80);
+SIZE(alia_event, 88);
+
+static int failures = 0;
+static void check(int good, int line, const char* what) {
+    if (good) return;
+    ++failures;
+    fprintf(stderr, "capi.c:%d: %s (last error: %s)\n", line, what, alia_error_message());
+}
+#define CHECK(condition) check(condition, __LINE__, #condition)
+/* The call fails so, and the error names the argument. */
+#define FAILS(call, expected, name)                                                                            \
+    check((call) == (expected) && alia_error_status() == (expected) && strcmp(alia_error_item(), name) == 0 && \
+              alia_error_message()[0] && alia_error_handle_usable() == 1,                                      \
+          __LINE__, #call)
+#define BAD(call, name) FAILS(call, ALIA_INVALID_ARGUMENT, name)
+
+static const char* path;
+static const int32_t prompt[] = {1, 5, 3, 7, 2, 9, 4, 11};
+enum { prompt_count = sizeof prompt / sizeof *prompt };
+
+static alia_model* open_model(void) {
+    alia_model* model = NULL;
+    CHECK(alia_model_open(path, strlen(path), NULL, &model) == ALIA_OK);
+    if (!model) exit(1);
+    return model;
+}
+
+static alia_engine* open_engine(alia_model* model, int32_t chunk) {
+    alia_engine_options options = ALIA_ENGINE_OPTIONS_INIT;
+    alia_engine* engine = NULL;
+    options.context = 64;
+    options.chunk = chunk;
+    CHECK(alia_engine_open(model, &options, &engine) == ALIA_OK);
+    if (!engine) exit(1);
+    return engine;
+}
+
+static void test_version(void) {
+    CHECK(alia_check() == ALIA_OK);
+    CHECK(alia_abi_version() == ALIA_ABI_VERSION && strchr(alia_version(), '.'));
+    CHECK(alia_abi_check(ALIA_ABI_VERSION + 1) == ALIA_UNSUPPORTED && strstr(alia_error_message(), "newer library"));
+    CHECK(alia_abi_check((ALIA_ABI_MAJOR + 1u) << 16) == ALIA_UNSUPPORTED);
+    CHECK(strcmp(alia_status_name(ALIA_BAD_HANDLE), "bad_handle") == 0);
+    CHECK(strcmp(alia_status_name(ALIA_INTERNAL), "internal") == 0);
+    CHECK(strcmp(alia_status_name(-1), "unknown") == 0 && strcmp(alia_status_name(21), "unknown") == 0);
+    alia_text_free(NULL);
+    alia_ids_free(NULL);
+    CHECK(alia_model_free(NULL) == ALIA_OK && alia_engine_free(NULL) == ALIA_OK);
+}
+
+/* Every function that takes a handle, with one that is not open. */
+static void all_with_model(alia_model* m, alia_status expected) {
+    char* text;
+    const char* bytes;
+    const int32_t* tokens;
+    int32_t* ids;
+    int32_t id;
+    uint64_t n;
+    alia_engine* e;
+    alia_text_part part = ALIA_TEXT_PART_INIT;
+    FAILS(alia_model_info(m, &text, &n), expected, "model");
+    FAILS(alia_model_encode(m, &part, 1, 0, &ids, &n), expected, "model");
+    FAILS(alia_model_decode(m, prompt, 1, 0, &text, &n), expected, "model");
+    FAILS(alia_model_token_bytes(m, 0, &bytes, &n), expected, "model");
+    FAILS(alia_model_token_find(m, "a", 1, &id), expected, "model");
+    FAILS(alia_model_vocabulary(m, &id), expected, "model");
+    FAILS(alia_model_bos(m, &id), expected, "model");
+    FAILS(alia_model_eos(m, &tokens, &n), expected, "model");
+    FAILS(alia_engine_open(m, NULL, &e), expected, "model");
+    if (m) FAILS(alia_model_free(m), expected, "model");
+}
+static void all_with_engine(alia_engine* e, alia_status expected) {
+    alia_event event = ALIA_EVENT_INIT;
+    uint64_t request;
+    uint32_t count;
+    int32_t idle;
+    FAILS(alia_engine_submit(e, prompt, 1, NULL, &request), expected, "engine");
+    FAILS(alia_engine_step(e, &event, 1, &count), expected, "engine");
+    FAILS(alia_engine_cancel(e, 1), expected, "engine");
+    FAILS(alia_engine_idle(e, &idle), expected, "engine");
+    if (e) FAILS(alia_engine_free(e), expected, "engine");
+}
+
+static void test_handles(void) {
+    alia_model* model = open_model();
+    alia_engine* engine = open_engine(model, 4);
+    int local = 0;
+    all_with_model(NULL, ALIA_INVALID_ARGUMENT);
+    all_with_engine(NULL, ALIA_INVALID_ARGUMENT);
+    const uintptr_t foreign[] = {1,
+                                 4096,
+                                 (uintptr_t)&local,
+                                 UINTPTR_MAX,
+                                 (uintptr_t)model ^ 1,
+                                 (uintptr_t)model + 4096,
+                                 (uintptr_t)model ^ (uintptr_t)1 << 45};
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; ++i) {
+        if ((alia_engine*)foreign[i] == engine) continue;
+        all_with_model((alia_model*)foreign[i], ALIA_BAD_HANDLE);
+        all_with_engine((alia_engine*)foreign[i], ALIA_BAD_HANDLE);
+    }
+    all_with_model((alia_model*)engine, ALIA_BAD_HANDLE);
+    all_with_engine((alia_engine*)model, ALIA_BAD_HANDLE);
+
+    /* A freed handle stays bad when its slot is used again; an engine outlives its model's handle. */
+    CHECK(alia_model_free(model) == ALIA_OK);
+    all_with_model(model, ALIA_BAD_HANDLE);
+    alia_model* again = open_model();
+    CHECK(again != model);
+    all_with_model(model, ALIA_BAD_HANDLE);
+    int32_t idle = 0;
+    CHECK(alia_engine_idle(engine, &idle) == ALIA_OK && idle == 1);
+    CHECK(alia_engine_free(engine) == ALIA_OK);
+    all_with_engine(engine, ALIA_BAD_HANDLE);
+    CHECK(alia_model_free(again) == ALIA_OK);
+}
+
+static int32_t stop_at_once(void* user, const alia_progress* p) {
+    ++*(int*)user;
+    return p->size != sizeof *p || p->done < 0 || p->done > p->total || !p->phase[0] || 1;
+}
+
+static void test_open(void) {
+    alia_model* m = NULL;
+    alia_model_options o = ALIA_MODEL_OPTIONS_INIT;
+    char *json, with_nul[] = "a\0b";
+    uint64_t n;
+    BAD(alia_model_open(NULL, 0, NULL, &m), "path");
+    BAD(alia_model_open("", 0, NULL, &m), "path");
+    BAD(alia_model_open(with_nul, 3, NULL, &m), "path");
+    BAD(alia_model_open(path, strlen(path), NULL, NULL), "model");
+    CHECK(alia_model_open("/nonexistent/model.gguf", 23, NULL, &m) == ALIA_NOT_FOUND);
+    CHECK(strstr(alia_error_message(), "/nonexistent/model.gguf") && alia_error_offset() == -1);
+    o.load = 3;
+    BAD(alia_model_open(path, strlen(path), &o, &m), "options.load");
+    o.load = ALIA_LOAD_ALL, o.threads = -1;
+    BAD(alia_model_open(path, strlen(path), &o, &m), "options.threads");
+    o.threads = 0, o.device_length = 3;
+    BAD(alia_model_open(path, strlen(path), &o, &m), "options.device");
+    o.device = "no such device", o.device_length = 14;
+    CHECK(alia_model_open(path, strlen(path), &o, &m) == ALIA_DEVICE_UNAVAILABLE);
+    int calls = 0;
+    o.device_length = 0, o.progress = stop_at_once, o.user = &calls;
+    CHECK(alia_model_open(path, strlen(path), &o, &m) == ALIA_CANCELLED && calls == 1);
+    CHECK(m == NULL);
+
+    BAD(alia_plan(NULL, 0, NULL, NULL, &json, &n), "path");
+    BAD(alia_plan(path, strlen(path), NULL, NULL, NULL, &n), "json");
+    BAD(alia_plan(path, strlen(path), NULL, NULL, &json, NULL), "length");
+    CHECK(alia_plan(path, strlen(path), NULL, NULL, &json, &n) == ALIA_OK);
+    CHECK(strlen(json) == n && strstr(json, "\"total\": ") && strstr(json, "\"fits\": true"));
+    alia_text_free(json);
+
+    o = (alia_model_options)ALIA_MODEL_OPTIONS_INIT;
+    o.load = ALIA_LOAD_HEADERS;
+    CHECK(alia_model_open(path, strlen(path), &o, &m) == ALIA_OK);
+    alia_engine* e = NULL;
+    BAD(alia_engine_open(m, NULL, &e), "model");
+    BAD(alia_model_info(m, NULL, &n), "json");
+    BAD(alia_model_info(m, &json, NULL), "length");
+    CHECK(alia_model_info(m, &json, &n) == ALIA_OK);
+    CHECK(strlen(json) == n && strstr(json, "\"load\": \"headers\"") && strstr(json, "\"parameters\": "));
+    alia_text_free(json);
+    CHECK(alia_model_free(m) == ALIA_OK);
+}
+
+static void test_struct_sizes(void) {
+    alia_model* model = open_model();
+    alia_engine* engine = NULL;
+    struct {
+        alia_engine_options known;
+        uint64_t later;
+    } o = {ALIA_ENGINE_OPTIONS_INIT, 0};
+    o.known.context = 64;
+    o.known.size = sizeof o;
+    CHECK(alia_engine_open(model, &o.known, &engine) == ALIA_OK && alia_engine_free(engine) == ALIA_OK);
+    o.later = 1;
+    FAILS(alia_engine_open(model, &o.known, &engine), ALIA_UNSUPPORTED, "options");
+    CHECK(strstr(alia_error_message(), "newer client") != NULL);
+    o.known.size = 16; /* size, cache, context; what follows is not read */
+    o.known.chunk = -5;
+    CHECK(alia_engine_open(model, &o.known, &engine) == ALIA_OK && alia_engine_free(engine) == ALIA_OK);
+    const uint32_t wrong[] = {0, 4, 12, 4104, UINT32_MAX};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
+        o.known.size = wrong[i];
+        BAD(alia_engine_open(model, &o.known, &engine), "options");
+    }
+    o.known.size = sizeof o.known;
+    BAD(alia_engine_open(model, &o.known, &engine), "chunk");
+    BAD(alia_engine_open(model, NULL, NULL), "engine");
+
+    /* Events: a larger one's tail is zeroed, a shorter one's neighbour untouched. */
+    engine = open_engine(model, 4);
+    struct {
+        alia_event known;
+        uint64_t later;
+    } events[2] = {{ALIA_EVENT_INIT, 7}, {ALIA_EVENT_INIT, 7}};
+    uint64_t request, small[4] = {16, 0, 7, 7};
+    uint32_t count;
+    CHECK(alia_engine_submit(engine, prompt, 1, NULL, &request) == ALIA_OK && request == 1);
+    events[0].known.size = sizeof events[0];
+    BAD(alia_engine_step(engine, &events[0].known, 2, &count), "events");
+    events[1].known.size = sizeof events[0];
+    CHECK(alia_engine_step(engine, &events[0].known, 2, &count) == ALIA_OK && count >= 1);
+    CHECK(events[0].later == 0 && events[0].known.size == sizeof events[0] && events[0].known.kind == ALIA_EVENT_TOKEN);
+    CHECK(count == 2 || events[1].later == 7);
+    do CHECK(alia_engine_step(engine, (alia_event*)small, 1, &count) == ALIA_OK);
+    while (count == 0);
+    CHECK((uint32_t)small[0] == 16 && small[1] == request && small[2] == 7 && small[3] == 7);
+    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
+}
+
+typedef struct {
+    int32_t tokens[64];
+    int count, finish, logit_events;
+    int64_t rows, prompt_tokens, generated;
+    float sum;
+} answer;
+
+static answer generate(alia_engine* engine, const alia_request_options* options, uint32_t capacity) {
+    answer a = {.finish = ALIA_FINISH_NONE};
+    uint64_t request = 0;
+    CHECK(alia_engine_submit(engine, prompt, prompt_count, options, &request) == ALIA_OK && request > 0);
+    while (a.finish == ALIA_FINISH_NONE && !failures) {
+        alia_event events[3] = {ALIA_EVENT_INIT, ALIA_EVENT_INIT, ALIA_EVENT_INIT};
+        uint32_t count = 0;
+        CHECK(alia_engine_step(engine, events, capacity, &count) == ALIA_OK && count <= capacity);
+        for (uint32_t i = 0; i < count; ++i) {
+            const alia_event* e = &events[i];
+            CHECK(e->request == request && e->size == sizeof *e);
+            if (e->kind == ALIA_EVENT_TOKEN) {
+                CHECK(e->position == prompt_count + a.count);
+                a.tokens[a.count++] = e->token;
+            } else if (e->kind == ALIA_EVENT_LOGITS) {
+                CHECK(e->position == a.rows && e->rows > 0 && e->columns >= 16);
+                for (int64_t j = 0; j < e->rows * e->columns; ++j) a.sum += fabsf(e->logits[j]);
+                a.rows += e->rows;
+                ++a.logit_events;
+            } else {
+                CHECK(e->kind == ALIA_EVENT_FINISHED);
+                a.finish = e->finish, a.prompt_tokens = e->prompt_tokens, a.generated = e->generated_tokens;
+            }
+        }
+    }
+    return a;
+}
+
+static int same(answer a, answer b) {
+    return a.count == b.count && memcmp(a.tokens, b.tokens, sizeof *a.tokens * (size_t)a.count) == 0 &&
+           a.finish == b.finish;
+}
+
+static void test_generation(void) {
+    alia_model* model = open_model();
+    alia_engine* engine = open_engine(model, 3);
+    alia_request_options o = ALIA_REQUEST_OPTIONS_INIT;
+    o.max_tokens = 10, o.temperature = 0, o.flags = ALIA_REQUEST_IGNORE_EOS;
+    answer first = generate(engine, &o, 3);
+    CHECK(first.count == 10 && first.finish == ALIA_FINISH_LENGTH);
+    CHECK(first.prompt_tokens == prompt_count && first.generated == 10);
+    CHECK(same(first, generate(engine, &o, 1)));
+
+    alia_engine* other = open_engine(model, 64);
+    CHECK(same(first, generate(other, &o, 3)));
+    CHECK(alia_engine_free(other) == ALIA_OK);
+
+    alia_request_options until = o;
+    until.stop = &first.tokens[4], until.stop_count = 1;
+    answer stopped = generate(engine, &until, 3);
+    CHECK(stopped.finish == ALIA_FINISH_STOP && stopped.count <= 5 &&
+          stopped.tokens[stopped.count - 1] == first.tokens[4]);
+
+    const float away = -INFINITY;
+    alia_request_options biased = o;
+    biased.bias_token = &first.tokens[0], biased.bias = &away, biased.bias_count = 1, biased.max_tokens = 1;
+    CHECK(generate(engine, &biased, 3).tokens[0] != first.tokens[0]);
+
+    alia_request_options logits = o;
+    logits.flags |= ALIA_REQUEST_PROMPT_LOGITS, logits.max_tokens = 0;
+    answer forced = generate(engine, &logits, 3);
+    CHECK(forced.rows == prompt_count && forced.count == 0 && forced.sum > 0 && isfinite(forced.sum));
+
+    o.max_tokens = -1;
+    answer full = generate(engine, &o, 2);
+    CHECK(full.finish == ALIA_FINISH_CONTEXT && full.generated + prompt_count >= 64);
+
+    o.max_tokens = 10, o.temperature = 1, o.seed = 3;
+    CHECK(same(generate(engine, &o, 3), generate(engine, &o, 3)));
+    int32_t idle = 0;
+    CHECK(alia_engine_idle(engine, &idle) == ALIA_OK && idle == 1);
+    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
+}
+
+static void test_requests(void) {
+    alia_model* model = open_model();
+    alia_engine* engine = open_engine(model, 4);
+    alia_event event = ALIA_EVENT_INIT;
+    uint64_t request = 77;
+    uint32_t count;
+    int32_t many[80] = {0}, outside = INT32_MAX;
+    BAD(alia_engine_submit(engine, NULL, 1, NULL, &request), "ids");
+    BAD(alia_engine_submit(engine, prompt, UINT64_MAX, NULL, &request), "ids");
+    BAD(alia_engine_submit(engine, prompt, 1, NULL, NULL), "request");
+    CHECK(alia_engine_submit(engine, prompt, 0, NULL, &request) == ALIA_INVALID_ARGUMENT);
+    CHECK(alia_engine_submit(engine, &outside, 1, NULL, &request) == ALIA_INVALID_ARGUMENT);
+    CHECK(alia_engine_submit(engine, many, 80, NULL, &request) == ALIA_CONTEXT_FULL);
+    alia_request_options o = ALIA_REQUEST_OPTIONS_INIT;
+#define WRONG(field, value)                                               \
+    o = (alia_request_options)ALIA_REQUEST_OPTIONS_INIT, o.field = value, \
+    CHECK(alia_engine_submit(engine, prompt, 1, &o, &request) == ALIA_INVALID_ARGUMENT)
+    WRONG(temperature, NAN);
+    WRONG(temperature, -0.5);
+    WRONG(temperature, INFINITY);
+    WRONG(top_p, 2);
+    WRONG(min_p, -3);
+    WRONG(repetition_penalty, NAN);
+    WRONG(frequency_penalty, NAN);
+    WRONG(presence_penalty, INFINITY);
+    WRONG(top_k, -2);
+    WRONG(max_tokens, -2);
+    WRONG(flags, 1u << 31);
+    WRONG(stop_count, 1);
+    WRONG(bias_count, 1);
+    WRONG(bias_count, UINT64_MAX);
+    CHECK(request == 77);
+    BAD(alia_engine_step(engine, NULL, 1, &count), "events");
+    BAD(alia_engine_step(engine, &event, 0, &count), "capacity");
+    BAD(alia_engine_step(engine, &event, 1, NULL), "count");
+    BAD(alia_engine_idle(engine, NULL), "idle");
+    FAILS(alia_engine_cancel(engine, 12345), ALIA_NOT_FOUND, "request");
+    CHECK(alia_engine_step(engine, &event, 1, &count) == ALIA_OK && count == 0);
+
+    /* Cancelled while waiting and while running; then not known any more. */
+    uint64_t a, b;
+    CHECK(alia_engine_submit(engine, prompt, prompt_count, NULL, &a) == ALIA_OK);
+    CHECK(alia_engine_submit(engine, prompt, prompt_count, NULL, &b) == ALIA_OK && b == a + 1);
+    CHECK(alia_engine_step(engine, &event, 1, &count) == ALIA_OK);
+    CHECK(alia_engine_cancel(engine, b) == ALIA_OK && alia_engine_cancel(engine, a) == ALIA_OK);
+    int finished = 0;
+    for (int i = 0; i < 4; ++i) {
+        CHECK(alia_engine_step(engine, &event, 1, &count) == ALIA_OK);
+        if (count && event.kind == ALIA_EVENT_FINISHED) finished += event.finish == ALIA_FINISH_CANCELLED;
+    }
+    CHECK(finished == 2 && alia_engine_cancel(engine, a) == ALIA_NOT_FOUND);
+    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
+}
+
+static void* step_until_freed(void* engine) {
+    alia_event event = ALIA_EVENT_INIT;
+    uint32_t count;
+    alia_status status;
+    while ((status = alia_engine_step(engine, &event, 1, &count)) == ALIA_OK) {}
+    return (void*)(intptr_t)status;
+}
+
+static void test_threads(void) {
+    alia_model* model = open_model();
+    for (int round = 0; round < 20; ++round) {
+        alia_engine* engine = open_engine(model, 1);
+        pthread_t threads[2];
+        uint64_t request;
+        CHECK(alia_engine_submit(engine, prompt, prompt_count, NULL, &request) == ALIA_OK);
+        for (int i = 0; i < 2; ++i) pthread_create(&threads[i], NULL, step_until_freed, engine);
+        alia_status status = alia_engine_cancel(engine, request);
+        CHECK(status == ALIA_OK || status == ALIA_NOT_FOUND);
+        CHECK(alia_engine_free(engine) == ALIA_OK);
+        for (int i = 0; i < 2; ++i) {
+            void* last;
+            pthread_join(threads[i], &last);
+            CHECK((intptr_t)last == ALIA_BAD_HANDLE);
+        }
+    }
+    CHECK(alia_model_free(model) == ALIA_OK);
+}
+
+static void test_fork(void) {
+    alia_model* model = open_model();
+    alia_engine* engine = open_engine(model, 4);
+    const pid_t child = fork();
+    if (child == 0) {
+        failures = 0;
+        alia_event event = ALIA_EVENT_INIT;
+        alia_engine* e;
+        uint64_t n;
+        uint32_t count;
+        int32_t id;
+        char* text;
+        FAILS(alia_engine_submit(engine, prompt, 1, NULL, &n), ALIA_BAD_HANDLE, "engine");
+        FAILS(alia_engine_step(engine, &event, 1, &count), ALIA_BAD_HANDLE, "engine");
+        FAILS(alia_engine_cancel(engine, 1), ALIA_BAD_HANDLE, "engine");
+        FAILS(alia_engine_idle(engine, &id), ALIA_BAD_HANDLE, "engine");
+        FAILS(alia_engine_open(model, NULL, &e), ALIA_BAD_HANDLE, "model");
+        CHECK(alia_model_info(model, &text, &n) == ALIA_OK);
+        alia_text_free(text);
+        CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
+        _exit(failures != 0);
+    }
+    int status = 1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    int32_t idle = 0;
+    CHECK(alia_engine_idle(engine, &idle) == ALIA_OK && idle == 1);
+    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
+}
+
+int main(int argc, char** argv) {
+    if (argc != 2) return 2;
+    path = argv[1];
+    CHECK(alia_error_status() == ALIA_OK && alia_error_message()[0] == 0 && alia_error_item()[0] == 0);
+    test_version();
+    test_open();
+    test_handles();
+    test_struct_sizes();
+    test_generation();
+    test_requests();
+    test_threads();
+    test_fork();
+    printf("%s\n", failures ? "failed" : "all passed");
+    return failures != 0;
+}

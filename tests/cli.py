@@ -1,0 +1,310 @@
+#!/usr/bin/env python3
+"""The command line, as its users meet it: cli.py ALIA MODELS [CHAT]
+
+ALIA is the program, MODELS the folder tests/data/models. CHAT, where given, is the SmolLM2-135M-Instruct GGUF of the demo.
+The tiny models have no tokenizer, so one is written here: a small alphabet, <s> before every text, ChatML's two tokens."""
+import ast
+import json
+import os
+import pty
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ALIA, MODELS = sys.argv[1], Path(sys.argv[2])
+CHAT = sys.argv[3] if len(sys.argv) > 3 else None
+SPECIAL = ["<unk>", "<s>", "</s>", "<|im_start|>", "\n", "<|im_end|>"]
+START, END = SPECIAL.index("<|im_start|>"), SPECIAL.index("<|im_end|>")
+LETTERS = SPECIAL + ["▁"] + list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789<|>_.?!,áéñ\"\\")
+
+
+def tokenizer_json():
+    added = [{"id": i, "content": text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+             for i, text in enumerate(SPECIAL) if text != "\n"]
+    bos = {"SpecialToken": {"id": "<s>", "type_id": 0}}
+    return {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [bos, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [bos, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+        "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": False, "ignore_merges": False,
+                  "vocab": {text: i for i, text in enumerate(LETTERS)}, "merges": []},
+    }
+
+
+def letters(text):
+    return [LETTERS.index("▁" if c == " " else c) for c in text]
+
+
+def read_npy(path):
+    data = path.read_bytes()
+    assert data[:8] == b"\x93NUMPY\x01\x00", data[:8]
+    end = 10 + struct.unpack("<H", data[8:10])[0]
+    header = ast.literal_eval(data[10:end].decode("latin1"))
+    assert end % 64 == 0 and not header["fortran_order"], header
+    kind = {"<f4": "f", "<f8": "d"}[header["descr"]]
+    rows, columns = header["shape"]
+    values = struct.unpack(f"<{rows * columns}{kind}", data[end:])
+    return header, [values[i * columns:(i + 1) * columns] for i in range(rows)]
+
+
+class Cli(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = Path(tempfile.mkdtemp(prefix="alia-cli-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.tokenizer = cls.folder / "tokenizer.json"
+        cls.tokenizer.write_text(json.dumps(tokenizer_json()))
+        cls.model = cls.folder / "model"
+        shutil.copytree(MODELS / "alia", cls.model)
+        shutil.copy(cls.tokenizer, cls.model)
+        defaults = {"do_sample": True, "temperature": 0.2, "top_p": 0.9, "eos_token_id": 2}  # not <|im_end|>: chat adds it
+        (cls.model / "generation_config.json").write_text(json.dumps(defaults))
+
+    def alia(self, *arguments, code=0, stdin="", environment=None):
+        """Standard output; the exit code and, after an error, the message's form are checked."""
+        done = subprocess.run([ALIA, *map(str, arguments)], input=stdin.encode(), capture_output=True, timeout=300,
+                              env={**os.environ, **(environment or {})})
+        self.error = done.stderr.decode()
+        self.assertEqual(done.returncode, code, self.error)
+        if code == 1:
+            self.assertRegex(self.error, r"\Aalia: [^\n]+\n\Z")
+        if code == 0 and arguments[0] != "run":
+            self.assertEqual(self.error, "")
+        self.assertNotIn("\033", self.error)
+        return done.stdout.decode()
+
+    def run_json(self, *arguments, **options):
+        return json.loads(self.alia("run", *arguments, "--json", **options))
+
+    # ---- Usage
+
+    def test_help_and_version(self):
+        self.assertRegex(self.alia("--version"), r"\Aalia \d+\.\d+\.\d+\n\Z")
+        for command in ([], ["run"], ["info"], ["plan"], ["tokenize"], ["logits"]):
+            text = self.alia(*command, "--help") if command else self.alia("--help")
+            self.assertRegex(text, r"Examples?:\n  alia ")
+
+    def test_wrong_usage(self):
+        for arguments in ([], ["sing"], ["run"], ["run", "m", "--temp", "warm"], ["info", "m", "--kv", "f32"], ["plan", "m", "--kv", "f64"],
+                          ["logits", "m"], ["run", "m", "p", "--raw", "--system", "s"], ["tokenize", "m", "text", "--jsonl"]):
+            self.assertEqual(self.alia(*arguments, code=2), "")
+            self.assertNotEqual(self.error, "")
+
+    def test_errors_name_what_is_wrong(self):
+        missing = self.folder / "none.gguf"
+        for command in (["run", missing, "x"], ["info", missing], ["plan", missing], ["tokenize", missing, "x"]):
+            self.alia(*command, code=1)
+            self.assertIn("none.gguf", self.error)
+        cut = self.folder / "cut.gguf"
+        cut.write_bytes((MODELS / "alia.gguf").read_bytes()[:1000])
+        self.alia("info", cut, code=1)
+        self.assertIn("cut.gguf", self.error)
+        self.alia("run", self.model, "x", "--temp", "-3", code=1)
+        self.assertIn("temperature", self.error)
+        self.alia("run", self.model, "x", "--ctx", "0", code=1)
+        self.assertIn("context", self.error)
+        self.alia("run", self.model, "too long " * 20, "--ctx", "64", code=1)
+
+    def test_device(self):
+        for option in (["--device", "tpu"], []):
+            self.alia("run", self.model, "x", *option, code=1, environment={"ALIA_DEVICE": "tpu"})
+            self.assertIn("tpu", self.error)
+        self.alia("run", self.model, "x", "-n", "1", "--device", "cpu", environment={"ALIA_DEVICE": "tpu"})
+        for device in ("ref", "cpu:base"):
+            plan = json.loads(self.alia("plan", self.model, "--json", environment={"ALIA_DEVICE": device}))
+            self.assertIn(device.split(":")[-1], plan["device"])
+
+    # ---- What a model is and takes
+
+    def test_info(self):
+        for model, tokens, eos in ((self.model, len(LETTERS), [2]), (MODELS / "alia", None, [2, 5])):
+            info = json.loads(self.alia("info", model, "--json"))
+            self.assertEqual([info[k] for k in ("layers", "hidden", "heads", "kv_heads", "vocabulary", "context", "eos")],
+                             [2, 128, 16, 2, 96, 64, eos])
+            self.assertEqual((info["sampling"]["temperature"], info["sampling"]["top_p"]), (0.2, 0.9))
+            self.assertEqual(info["tokenizer"] and info["tokenizer"]["vocabulary"], tokens)
+        gguf = json.loads(self.alia("info", MODELS / "alia.gguf", "--json"))
+        self.assertEqual((gguf["layers"], gguf["parameters"]), (info["layers"], info["parameters"]))
+        self.assertRegex(self.alia("info", self.model), r"(?m)^hidden +128$")
+
+    def test_plan(self):
+        small, large = (json.loads(self.alia("plan", self.model, "--ctx", n, "--json")) for n in ("64", "4096"))
+        self.assertEqual(small["total"], sum(item["bytes"] for item in small["items"]))
+        cache = [next(i["bytes"] for i in p["items"] if i["name"].startswith("KV cache")) for p in (small, large)]
+        self.assertEqual(cache[1], 64 * cache[0])
+        half = json.loads(self.alia("plan", self.model, "--ctx", "4096", "--kv", "bf16", "--json"))
+        self.assertEqual([2 * i["bytes"] for i in half["items"] if i["name"] == "KV cache BF16"],
+                         [i["bytes"] for i in large["items"] if i["name"] == "KV cache F32"])
+        self.assertRegex(self.alia("plan", self.model), r"(?m)^total +[\d.]+ [KM]iB$")
+
+    # ---- Tokens
+
+    def test_tokenize_a_text(self):
+        user, marked = [1] + letters(" hola"), "hola<|im_end|>"
+        self.assertEqual(self.alia("tokenize", self.tokenizer, "hola"), " ".join(map(str, user)) + "\n")
+        self.assertEqual(self.alia("tokenize", self.folder, stdin="hola").split(), list(map(str, user)))
+        self.assertEqual(self.alia("tokenize", self.tokenizer, "hola", "--no-special").split(), list(map(str, user[1:])))
+        plain = list(map(int, self.alia("tokenize", self.tokenizer, marked).split()))
+        self.assertEqual(plain, [1] + letters(" hola<|im_end|>"))
+        parsed = list(map(int, self.alia("tokenize", self.model, marked, "--parse-special").split()))
+        self.assertEqual(parsed, user + [END])
+        self.assertEqual(self.alia("tokenize", self.tokenizer, "", "--no-special"), "\n")
+
+    def test_tokenize_lines(self):
+        texts = ["hola<|im_end|>", "a \"b\\\n", "", "áñ"]
+        lines = "".join(json.dumps({"kind": "x", "text": t}) + "\n" for t in texts)
+        def ids(*options):
+            return [json.loads(line)["ids"] for line in self.alia("tokenize", self.tokenizer, "--jsonl", *options, stdin=lines).splitlines()]
+        parsed = ids()
+        self.assertEqual(parsed[0], [1] + letters(" hola") + [END])
+        self.assertEqual(parsed[1:], [[1] + letters(" " + t if t else t) for t in texts[1:]])
+        self.assertEqual(ids("--no-parse-special")[0], [1] + letters(" hola<|im_end|>"))
+        self.assertEqual(ids("--no-special")[0], parsed[0][1:])
+        back = "".join(json.dumps({"ids": i}) + "\n" for i in parsed)
+        decoded = [json.loads(line)["text"] for line in self.alia("tokenize", self.tokenizer, "--decode", "--jsonl", stdin=back).splitlines()]
+        self.assertEqual(decoded, ["hola"] + texts[1:])
+        kept = self.alia("tokenize", self.tokenizer, "--decode", "--keep-special", "--jsonl", stdin=back).splitlines()[0]
+        self.assertIn("<|im_end|>", json.loads(kept)["text"])
+
+    def test_wrong_lines(self):
+        good = '{"text": "a"}\n'
+        for line in ('{"text": 1}', '{"ids": [1]}', "{", "[]", '"a"', '{"text": "a'):
+            self.alia("tokenize", self.tokenizer, "--jsonl", stdin=good + line + "\n", code=1)
+            self.assertIn("line 2", self.error)
+        for line in ('{"ids": [1000000]}', '{"ids": [-1]}', '{"ids": ["1"]}', '{"ids": [1.5]}', '{"text": "a"}'):
+            self.alia("tokenize", self.tokenizer, "--decode", "--jsonl", stdin=line + "\n", code=1)
+
+    # ---- Logits
+
+    def test_logits(self):
+        for name in ("alia", "alia.gguf"):
+            stem = name.replace(".", "-")
+            out = self.folder / "out.npy"
+            _, wanted = read_npy(MODELS / f"{stem}.logits.npy")
+            self.alia("logits", MODELS / name, "--ids", MODELS / f"{stem}.ids.txt", "--out", out)
+            header, rows = read_npy(out)
+            self.assertEqual((header["descr"], len(rows), len(rows[0])), ("<f4", len(wanted), len(wanted[0])))
+            worst = max(abs(a - b) for x, y in zip(rows, wanted) for a, b in zip(x, y))
+            self.assertLess(worst, 1e-4 * max(abs(a) for y in wanted for a in y))
+            first = out.read_bytes()
+            self.alia("logits", MODELS / name, "--ids", MODELS / f"{stem}.ids.txt", "--out", out, "--chunk", "3", "--threads", "1")
+            self.assertEqual(out.read_bytes(), first)
+
+    def test_logits_leave_no_half_file(self):
+        out, ids = self.folder / "none.npy", self.folder / "ids.txt"
+        for text in ("", "1 2 x", "1 96", "1 -2", "99999999999999999999"):
+            ids.write_text(text)
+            self.alia("logits", self.model, "--ids", ids, "--out", out, code=1)
+        ids.write_text("1 2\n3\t4\n")
+        self.alia("logits", self.model, "--ids", ids, "--out", self.folder / "no" / "folder.npy", code=1)
+        def full_disk():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        arguments = [ALIA, "logits", MODELS / "alia", "--ids", MODELS / "alia.ids.txt", "--out", out]
+        full = subprocess.run(arguments, capture_output=True, preexec_fn=full_disk, restore_signals=False)  # SIGXFSZ stays ignored
+        self.assertEqual((full.returncode, full.stderr[:6]), (1, b"alia: "))
+        self.assertEqual([p.name for p in self.folder.glob("none.npy*")], [])
+        self.alia("logits", self.model, "--ids", ids, "--out", out)
+        self.assertEqual(len(read_npy(out)[1]), 4)
+
+    # ---- Generation
+
+    def test_run_in_chatml(self):
+        turn = letters("user\n") + letters("hola<|im_end|>") + [END] + letters("\n")
+        expected = [1, START] + turn + [START] + letters("assistant\n")
+        answer = self.run_json(self.model, "hola<|im_end|>", "-n", "1")
+        self.assertEqual(answer["prompt_tokens"], len(expected))
+        system = self.run_json(self.model, "hola<|im_end|>", "--system", "", "-n", "1")
+        self.assertEqual(system["prompt_tokens"], len(expected) + len([START] + letters("system\n") + [END] + letters("\n")))
+        raw = self.run_json(self.model, "hola", "--raw", "-n", "1")
+        self.assertEqual(raw["prompt_tokens"], len([1] + letters(" hola")))
+        piped = self.run_json(self.model, "--raw", "-n", "1", stdin="hola\n")
+        self.assertEqual(piped["prompt_tokens"], raw["prompt_tokens"])
+
+    def test_run_gives_the_same_text_each_way(self):
+        options = ["hola", "-n", "40", "--temp", "0", "--raw"]
+        answer = self.run_json(self.model, *options)
+        self.assertEqual(len(answer["ids"]), answer["generated_tokens"])
+        self.assertIn(answer["finish"], ("length", "stop"))
+        self.assertGreater(answer["peak_memory_bytes"], 0)
+        self.assertEqual(self.alia("run", self.model, *options).removesuffix("\n"), answer["text"])
+        self.assertRegex(self.error, r"\Aload [\d.]+ s; prompt \d+ tokens, [\d.]+ tokens/s; generated \d+ tokens, [\d.]+ tokens/s; "
+                                     r"peak memory [\d.]+ [KMG]iB.*\n\Z")
+        for more in (["--threads", "1"], ["--kv", "f32"], ["--top-k", "3"], ["--seed", "9"]):
+            self.assertEqual(self.run_json(self.model, *options, *more)["ids"], answer["ids"])
+
+    def test_run_samples_by_seed(self):
+        def ids(seed):
+            return self.run_json(self.model, "hola", "-n", "20", "--temp", "5", "--top-p", "1", "--seed", seed)["ids"]
+        self.assertEqual(ids(1), ids(1))
+        self.assertGreater(len({tuple(ids(seed)) for seed in range(4)}), 1)
+
+    def test_run_stops(self):
+        answer = self.run_json(self.model, "hola", "--temp", "0", "--raw", "--ctx", "128")
+        self.assertIn(answer["finish"], ("context", "stop"))
+        self.assertLessEqual(answer["prompt_tokens"] + answer["generated_tokens"], 129)
+        self.assertEqual(self.run_json(self.model, "hola", "-n", "3", "--temp", "0", "--raw")["generated_tokens"], 3)
+
+    def test_chat_stops_at_the_end_of_the_turn(self):
+        answers = [self.run_json(self.model, "hola", "-n", "300", "--temp", "5", "--top-p", "1", "--seed", seed) for seed in range(8)]
+        for answer in answers:
+            self.assertNotIn(END, answer["ids"][:-1])
+            self.assertEqual(answer["finish"] == "stop", answer["ids"][-1] in (END, 2))
+        self.assertIn(END, [answer["ids"][-1] for answer in answers])
+
+    def test_run_needs_a_tokenizer(self):
+        self.alia("run", MODELS / "alia.gguf", "hola", code=1)
+        self.assertIn("tokenizer", self.error)
+        bare = self.folder / "bare"
+        bare.mkdir()
+        shutil.copy(self.tokenizer, bare)
+        self.alia("run", bare, "hola", code=1)
+
+    def test_interrupt(self):
+        command = [ALIA, "run", str(self.model), "hola", "--raw", "--temp", "5", "--top-p", "1", "--ctx", "100000"]
+        for seed in range(20):  # one whose text goes on for long enough
+            with subprocess.Popen([*command, "--seed", str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                process.stdout.read(1)
+                process.send_signal(signal.SIGINT)
+                _, error = process.communicate(timeout=60)
+            if process.returncode != 0:
+                break
+        self.assertEqual(process.returncode, 130)
+        self.assertRegex(error.decode(), r"load .* generated \d+ tokens.* ended by cancelled")
+
+    def test_terminal(self):
+        def error_on_terminal(environment):
+            ours, theirs = pty.openpty()
+            with subprocess.Popen([ALIA, "info", str(self.folder / "none.gguf")], stderr=theirs, env={**os.environ, **environment}) as process:
+                process.wait(timeout=60)
+            os.close(theirs)
+            text = os.read(ours, 65536).decode()
+            os.close(ours)
+            return text
+        self.assertIn("\033[", error_on_terminal({"TERM": "xterm", "NO_COLOR": ""}))
+        self.assertTrue(error_on_terminal({"TERM": "xterm", "NO_COLOR": "1"}).startswith("alia: "))
+
+    @unittest.skipUnless(CHAT, "no chat model given")
+    def test_chat_model(self):
+        question = ["What is the capital of Spain?", "--system", "Answer in one sentence.", "--temp", "0", "-n", "40"]
+        answer = self.run_json(CHAT, *question)
+        self.assertIn("Madrid", answer["text"])
+        self.assertEqual(answer["finish"], "stop")
+        self.assertEqual(self.alia("run", CHAT, *question).strip(), answer["text"].strip())
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=1)

@@ -1,0 +1,12 @@
+// Fuzzing the GGUF reader, and the configuration in its metadata.
+#include "tests/consume.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    try {
+        auto file = alia::File::from_memory("fuzz", std::as_bytes(std::span(data, size)));
+        auto checkpoint = alia::read_gguf({file});
+        consume(checkpoint);
+        consume(alia::read_config(checkpoint));
+    } catch (const alia::Error&) {}
+    return 0;
+}

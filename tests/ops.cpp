@@ -1,0 +1,384 @@
+// Every table against the reference: all operations and formats, odd sizes, buffers of exactly the bytes that are used.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <random>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/device.h"
+#include "tests/catch.h"
+
+using namespace alia;
+
+namespace {
+
+std::vector<const Kernels*> tables() {
+    auto t = cpu::tables();
+    return {t.begin(), t.end()};
+}
+
+// A table with its stream.
+struct Backend {
+    explicit Backend(const Kernels& k, int threads = 2) : device(k, {.threads = threads}) {}
+    Device device;
+    const Kernels* operator->() const { return &device.kernels; }
+    Stream* stream() const { return device.stream; }
+};
+
+// Memory of exactly the size asked for, so that a sanitizer sees the first byte beyond it.
+class Exact {
+  public:
+    explicit Exact(int64_t bytes) : memory(new char[size_t(bytes)]), size(bytes) {}
+    template <class T>
+    T* as() const {
+        return reinterpret_cast<T*>(memory.get());
+    }
+    std::unique_ptr<char[]> memory;
+    int64_t size;
+};
+
+struct Matrix {
+    Matrix(int64_t rows, int64_t columns, Format f = Format::F32)
+        : memory(rows * row_bytes(f, columns)), t{memory.memory.get(), rows, columns, row_bytes(f, columns), f} {
+        std::memset(memory.memory.get(), 0xFF, size_t(memory.size));  // NaN
+    }
+    Exact memory;
+    Tensor t;
+    operator Tensor() const { return t; }
+};
+
+std::mt19937 rng(20261124);
+
+float normal() { return std::normal_distribution<float>()(rng); }
+
+Matrix random_matrix(int64_t rows, int64_t columns) {
+    Matrix m(rows, columns);
+    for (int64_t i = 0; i < rows * columns; ++i) m.t.row(0)[i] = normal();
+    return m;
+}
+
+// Rows of random bytes that decode to small finite numbers: bytes are drawn again while a block decodes to something
+// large.
+Matrix random_weights(Format f, int64_t rows, int64_t columns) {
+    Matrix m(rows, columns, f);
+    std::vector<float> block(size_t(info(f).n));
+    auto* bytes = m.memory.as<uint8_t>();
+    for (int64_t b = 0; b < m.memory.size; b += info(f).bytes) {
+        bool small;
+        do {
+            for (int i = 0; i < info(f).bytes; ++i) bytes[b + i] = uint8_t(rng());
+            decode_row(f, bytes + b, info(f).n, block.data());
+            small = std::all_of(block.begin(), block.end(), [](float x) { return std::fabs(x) < 8; });
+        } while (!small);
+    }
+    return m;
+}
+
+std::vector<const void*> row_pointers(const Matrix& m) {
+    std::vector<const void*> rows;
+    for (int64_t i = 0; i < m.t.rows; ++i) rows.push_back(m.t.row<char>(i));
+    return rows;
+}
+
+struct Packed {
+    Packed(const Backend& b, const Matrix& m) : memory(b->packed_bytes(m.t.format, m.t.rows, m.t.columns)), t(m.t) {
+        t.data = memory.memory.get();
+        t.stride = 0;
+        b->pack(b.stream(), t, row_pointers(m).data());
+    }
+    Exact memory;
+    Tensor t;
+};
+
+// Sum of squared differences over sum of squares, or over `least` where cancellation leaves less.
+double distance(Tensor a, Tensor b, double least = 1e-30) {
+    double difference = 0, size = 0;
+    for (int64_t i = 0; i < a.rows; ++i)
+        for (int64_t j = 0; j < a.columns; ++j) {
+            const double x = a.row(i)[j], y = b.row(i)[j];
+            if (!std::isfinite(x) || !std::isfinite(y)) return INFINITY;
+            difference += (x - y) * (x - y);
+            size += y * y;
+        }
+    return difference / std::max(size, least);
+}
+
+// What the sum of squares of x w^T would be on average over signs.
+double expected_squares(Tensor x, Tensor w) {
+    double of_x = 0, of_w = 0;
+    std::vector<float> row(static_cast<size_t>(w.columns));
+    for (int64_t i = 0; i < x.rows; ++i)
+        for (int64_t j = 0; j < x.columns; ++j) of_x += double(x.row(i)[j]) * x.row(i)[j];
+    for (int64_t i = 0; i < w.rows; ++i) {
+        decode_row(w.format, w.row<char>(i), w.columns, row.data());
+        for (float f : row) of_w += double(f) * f;
+    }
+    return of_x * of_w / double(x.columns);
+}
+
+bool same_bits(Tensor a, Tensor b) {
+    for (int64_t i = 0; i < a.rows; ++i)
+        if (std::memcmp(a.row(i), b.row(i), size_t(a.columns) * sizeof(float)) != 0) return false;
+    return true;
+}
+
+constexpr double close_enough = 1e-12;  // relative squared error of float sums
+
+// Sequences of the given lengths whose pages are scattered over a cache; the last `tokens` positions of each are new.
+struct Paged {
+    Paged(std::vector<int> lengths, int tokens) {
+        for (int n : lengths) stride = std::max(stride, (n + page_positions - 1) / page_positions);
+        total = stride * int(lengths.size()) + 1;
+        std::vector<int32_t> free(static_cast<size_t>(total));
+        for (int i = 0; i < total; ++i) free[size_t(i)] = i;
+        std::shuffle(free.begin(), free.end(), rng);
+        pages.assign(free.begin(), free.begin() + stride * int(lengths.size()));
+        for (int s = 0; s < int(lengths.size()); ++s)
+            for (int p = std::max(0, lengths[size_t(s)] - tokens); p < lengths[size_t(s)]; ++p) {
+                position.push_back(p);
+                sequence.push_back(s);
+                slot.push_back(pages[size_t(s * stride + p / page_positions)] * page_positions + p % page_positions);
+            }
+    }
+    Batch batch() const {
+        return {.n = int(position.size()),
+                .page_stride = stride,
+                .position = position.data(),
+                .slot = slot.data(),
+                .sequence = sequence.data(),
+                .pages = pages.data()};
+    }
+    int stride = 0, total = 0;
+    std::vector<int32_t> pages, position, sequence, slot;
+};
+
+}  // namespace
+
+TEST_CASE("a device opened by name runs the table it was asked for") {
+    for (const Kernels* k : tables()) {
+        const std::string name = "cpu:" + std::string(k->name).substr(4);
+        CHECK(&Device::open(name)->kernels == k);
+    }
+    CHECK(&Device::open("ref")->kernels == &ref_kernels);
+    CHECK(&Device::open("cpu")->kernels == tables().front());
+    setenv("ALIA_DEVICE", "ref", 1);
+    CHECK(&Device::open()->kernels == &ref_kernels);
+    setenv("ALIA_DEVICE", "cpu:pentium", 1);
+    CHECK_THROWS_AS(Device::open(), Error);
+    unsetenv("ALIA_DEVICE");
+    CHECK_THROWS_AS(Device::open("cuda:99"), Error);
+}
+
+TEST_CASE("halves and brains convert to and from floats") {
+    for (uint32_t bits = 0; bits < 65536; ++bits) {
+        const float h = to_float(f16{uint16_t(bits)}), b = to_float(bf16{uint16_t(bits)});
+        const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+        if (exponent < 31) {
+            const double value = exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24);
+            REQUIRE(h == float(bits & 0x8000 ? -value : value));
+            REQUIRE(to_f16(h).bits == bits);
+        } else {
+            REQUIRE((fraction ? std::isnan(h) : std::isinf(h)));
+        }
+        if (!std::isnan(b)) REQUIRE(to_bf16(b).bits == bits);
+    }
+    CHECK(to_f16(1 + 0x1p-11f).bits == 0x3C00);  // a tie goes to the even one
+    CHECK(to_f16(1 + 0x1p-11f + 0x1p-20f).bits == 0x3C01);
+    CHECK(to_f16(65520).bits == 0x7C00);
+    CHECK(to_f16(0x1p-25f).bits == 0);
+    CHECK(to_f16(0x1.8p-25f).bits == 1);
+    CHECK(to_bf16(1 + 0x1p-8f).bits == 0x3F80);
+    CHECK(to_bf16(1 + 0x1.8p-8f).bits == 0x3F81);
+    CHECK(std::isnan(to_float(to_bf16(NAN))));
+    CHECK(std::isnan(to_float(to_f16(NAN))));
+}
+
+TEST_CASE("linear and embed agree with the reference in every format") {
+    Backend ref(ref_kernels);
+    for (const Kernels* table : tables()) {
+        Backend cpu(*table);
+        for (int f = 0; f < Formats::size; ++f) {
+            const Format format = Format(f);
+            const int64_t n = info(format).n;
+            for (int64_t rows : {1, 15, 16, 17, 53})
+                for (int64_t blocks : {int64_t(1), n == 1 ? int64_t(257) : int64_t(3)})
+                    for (int64_t tokens : {1, 2, 3, 7, 131}) {
+                        if (tokens == 131 && rows != 17) continue;
+                        const Matrix w = random_weights(format, rows, n * blocks),
+                                     x = random_matrix(tokens, n * blocks);
+                        const Packed a(ref, w), b(cpu, w);
+                        Matrix y(tokens, rows), z(tokens, rows);
+                        ref->linear(ref.stream(), Role::prompt, y, x, a.t);
+                        cpu->linear(cpu.stream(), Role::prompt, z, x, b.t);
+                        INFO(table->name << " " << info(format).name << " " << rows << "x" << n * blocks << " by "
+                                         << tokens);
+                        REQUIRE(distance(z, y, expected_squares(x, w)) < close_enough);
+
+                        std::vector<int32_t> ids;
+                        for (int64_t i = 0; i < tokens; ++i) ids.push_back(int32_t(rng() % uint64_t(rows)));
+                        Matrix e(tokens, n * blocks), g(tokens, n * blocks);
+                        ref->embed(ref.stream(), e, a.t, ids.data());
+                        cpu->embed(cpu.stream(), g, b.t, ids.data());
+                        REQUIRE(distance(g, e) == 0);
+                    }
+        }
+    }
+}
+
+TEST_CASE("a row of linear has the same bits beside any other rows and with any number of threads") {
+    for (const Kernels* table : tables())
+        for (Format format : {Format::F32, Format::BF16, Format::Q4_1, Format::Q6_K}) {
+            Backend one(*table, 1), many(*table, 3);
+            const Matrix w = random_weights(format, 37, 768), x = random_matrix(133, 768);
+            const Packed p(one, w);
+            Matrix all(133, 37), row(1, 37);
+            many->linear(many.stream(), Role::prompt, all, x, p.t);
+            for (int64_t i = 0; i < 133; ++i) {
+                one->linear(one.stream(), Role::prompt, row, Tensor{x.t.row(i), 1, 768, x.t.stride}, p.t);
+                REQUIRE(same_bits(row, Tensor{all.t.row(i), 1, 37, all.t.stride}));
+            }
+        }
+}
+
+TEST_CASE("norm, rotary embedding, glu, add and rows agree with the reference") {
+    Backend ref(ref_kernels);
+    for (const Kernels* table : tables()) {
+        Backend cpu(*table);
+        for (int64_t n : {1, 2, 15, 16, 17, 64, 1031}) {
+            const Matrix x = random_matrix(5, n), w = random_matrix(1, n), pair = random_matrix(5, 2 * n);
+            Matrix y(5, n), z(5, n);
+            ref->norm(ref.stream(), y, x, w.t.row(0), 1e-5f);
+            cpu->norm(cpu.stream(), z, x, w.t.row(0), 1e-5f);
+            CHECK(distance(z, y) < close_enough);
+            ref->glu(ref.stream(), y, pair);
+            cpu->glu(cpu.stream(), z, pair);
+            CHECK(distance(z, y) < close_enough);
+            const int32_t index[] = {4, 0, 4, 2, 1};
+            ref->rows(ref.stream(), y, x, index);
+            cpu->rows(cpu.stream(), z, x, index);
+            CHECK(same_bits(z, y));
+            CHECK(y.t.row(0)[n - 1] == x.t.row(4)[n - 1]);
+            ref->add(ref.stream(), y, x);
+            cpu->add(cpu.stream(), z, x);
+            CHECK(same_bits(z, y));
+        }
+        for (int dim : {2, 6, 64, 126}) {
+            std::vector<double> frequency;
+            for (int i = 0; i < dim / 2; ++i) frequency.push_back(std::pow(10000, -2.0 * i / dim));
+            const int32_t position[] = {0, 1, 17, 4095, 163839};
+            for (double factor : {0.0, 4.0}) {
+                const Rope rope{frequency.data(), dim / 2, 1.25f, dim > 2 ? factor : 0, 16};
+                Matrix a(5, dim), b(5, dim), x = random_matrix(5, 3 * dim), y(5, 3 * dim);
+                ref->angles(ref.stream(), a, position, rope);
+                cpu->angles(cpu.stream(), b, position, rope);
+                CHECK(distance(b, a) < close_enough);
+                std::memcpy(y.t.data, x.t.data, size_t(x.memory.size));
+                ref->rotate(ref.stream(), x, a);
+                cpu->rotate(cpu.stream(), y, a);
+                CHECK(distance(y, x) < close_enough);
+            }
+        }
+    }
+}
+
+TEST_CASE("attention over scattered pages agrees with the reference") {
+    Backend ref(ref_kernels);
+    for (const Kernels* table : tables())
+        for (Format format : {Format::F32, Format::F16, Format::BF16})
+            for (int dim : {2, 6, 16, 64, 72})
+                for (int64_t group : {1, 3, 8}) {
+                    Backend cpu(*table);
+                    const Paged paged({1, 63, 64, 65, 131, 200}, 3);
+                    const Batch b = paged.batch();
+                    const int64_t heads = 2, columns = heads * dim, slots = int64_t(paged.total) * page_positions;
+                    Matrix k(slots, columns, format), v(slots, columns, format);
+                    std::vector<int32_t> all;
+                    for (int32_t page : paged.pages)
+                        for (int i = 0; i < page_positions; ++i) all.push_back(page * page_positions + i);
+                    const Matrix source = random_matrix(int64_t(all.size()), columns),
+                                 values = random_matrix(int64_t(all.size()), columns);
+                    cpu->store(cpu.stream(), k, source, all.data());
+                    ref->store(ref.stream(), v, values, all.data());
+                    const Matrix q = random_matrix(b.n, group * columns);
+                    Matrix y(b.n, group * columns), z(b.n, group * columns), alone(1, group * columns);
+                    ref->attend(ref.stream(), y, q, k, v, b, dim);
+                    cpu->attend(cpu.stream(), z, q, k, v, b, dim);
+                    INFO(table->name << " " << info(format).name << " head dim " << dim << " group " << group);
+                    REQUIRE(distance(z, y) < close_enough);
+
+                    Batch last = b;
+                    last.n = 1, last.position += b.n - 1, last.sequence += b.n - 1;
+                    cpu->attend(cpu.stream(), alone, Tensor{q.t.row(b.n - 1), 1, q.t.columns, q.t.stride}, k, v, last,
+                                dim);
+                    REQUIRE(same_bits(alone, Tensor{z.t.row(b.n - 1), 1, z.t.columns, z.t.stride}));
+                }
+}
+
+TEST_CASE("the cache keeps what was stored, in each format") {
+    for (const Kernels* table : tables()) {
+        Backend cpu(*table), ref(ref_kernels);
+        for (Format format : {Format::F32, Format::F16, Format::BF16}) {
+            const Matrix x = random_matrix(3, 7);
+            Matrix a(8, 7, format), b(8, 7, format);
+            const int32_t slot[] = {7, 0, 3};
+            cpu->store(cpu.stream(), a, x, slot);
+            ref->store(ref.stream(), b, x, slot);
+            CHECK(std::memcmp(a.t.data, b.t.data, size_t(a.memory.size)) == 0);
+        }
+    }
+}
+
+TEST_CASE("sampling: candidates, log-sums and draws agree with the reference") {
+    Backend ref(ref_kernels);
+    for (const Kernels* table : tables())
+        for (int64_t n : {1, 31, 32, 255, 256, 257, 5003})
+            for (int round = 0; round < 8; ++round) {
+                Backend cpu(*table);
+                Matrix a = random_matrix(2, n), b(2, n);
+                for (int64_t i = 0; i < 2 * n; ++i) a.t.row(0)[i] = std::round(a.t.row(0)[i] * 30) / 10;  // ties
+                if (n > 100) a.t.row(1)[17] = NAN;
+                std::memcpy(b.t.data, a.t.data, size_t(a.memory.size));
+                std::vector<uint32_t> mask(size_t((n + 31) / 32));
+                for (auto& word : mask) word = uint32_t(rng());
+                const LogitChange changes[] = {{int32_t(n / 2), 1.5f, -1}, {0, 1, 3}};
+                const SampleRow records[] = {{.changes = changes,
+                                              .change_count = n > 1 ? 2 : 1,
+                                              .inverse_temperature = 0.7f,
+                                              .seed = rng(),
+                                              .position = 9},
+                                             {.mask = n > 1 ? mask.data() : nullptr,
+                                              .inverse_temperature = round % 2 ? 1.f : 0.f,
+                                              .seed = rng(),
+                                              .position = 1}};
+                std::vector<SampleResult> x(2), y(2);
+                ref->sample(ref.stream(), x.data(), a, records);
+                cpu->sample(cpu.stream(), y.data(), b, records);
+                for (int i = 0; i < 2; ++i) {
+                    INFO(table->name << " " << n << " row " << i);
+                    REQUIRE(y[size_t(i)].count == x[size_t(i)].count);
+                    for (int c = 0; c < x[size_t(i)].count; ++c) {
+                        REQUIRE(y[size_t(i)].candidates[c].token == x[size_t(i)].candidates[c].token);
+                        REQUIRE(y[size_t(i)].candidates[c].logit == x[size_t(i)].candidates[c].logit);
+                    }
+                    REQUIRE(y[size_t(i)].draw == x[size_t(i)].draw);
+                    if (x[size_t(i)].count == 0) continue;
+                    REQUIRE(y[size_t(i)].log_sum_1 == Approx(x[size_t(i)].log_sum_1).margin(1e-6));
+                    REQUIRE(y[size_t(i)].log_sum == Approx(x[size_t(i)].log_sum).margin(1e-6));
+                }
+            }
+}
+
+TEST_CASE("draws follow the probabilities") {
+    Backend ref(ref_kernels);
+    Matrix logits(1, 4);
+    double expected[] = {0.1, 0.2, 0.3, 0.4}, seen[4] = {};
+    SampleResult result;
+    constexpr int draws = 20000;
+    for (int i = 0; i < draws; ++i) {
+        for (int t = 0; t < 4; ++t) logits.t.row(0)[t] = float(std::log(expected[t]));
+        const SampleRow row{.seed = 5, .position = uint64_t(i)};
+        ref->sample(ref.stream(), &result, logits, &row);
+        seen[result.draw] += 1.0 / draws;
+    }
+    for (int t = 0; t < 4; ++t) CHECK(seen[t] == Approx(expected[t]).margin(0.015));
+}
