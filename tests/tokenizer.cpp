@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <random>
 
 #include "tests/catch.h"
 #include "tests/tokenizer_cases.h"
@@ -135,6 +136,37 @@ TEST_CASE("what is unknown is refused and named") {
 TEST_CASE("broken tokenizer files give typed errors", "[sweep]") {
     const std::string bytes = read(tokenizer_file("sweep.json"));
     CHECK(test::sweep(bytes, [](std::string_view text) { return read_tokenizer_json(text, "t.json"); }) > 0);
+}
+
+// The header, cut and with every bit flipped, and so much of the vocabulary that a piece, a score and a type are in it.
+TEST_CASE("a broken vocabulary in a GGUF file gives typed errors", "[sweep]") {
+    const std::string bytes = read(tokenizer_file("llama.gguf"));
+    const auto open = [](const std::string& text) {
+        const auto file = File::from_memory("t.gguf", std::as_bytes(std::span(text)));
+        const Checkpoint checkpoint = read_gguf({file});
+        return read_gguf_vocabulary(checkpoint.metadata.root(), "t.gguf");
+    };
+    int loaded = 0, refused = 0;
+    const auto attempt = [&](const std::string& text) {
+        try {
+            const auto t = open(text);
+            t->decode(t->encode("el perro\n<|im_end|> casa\xFF"));
+            ++loaded;
+        } catch (const Error&) {
+            ++refused;
+        }
+    };
+    std::mt19937 rng(11);
+    for (size_t n = 0; n < bytes.size(); n += n < 600 ? 1 : 13) attempt(bytes.substr(0, n));
+    CHECK(loaded == 0);
+    for (int i = 0; i < 6000; ++i) {
+        std::string broken = bytes;
+        const size_t bit = i < 4000 ? size_t(i) : rng() % (bytes.size() * 8);
+        broken[bit / 8] = char(broken[bit / 8] ^ 1 << bit % 8);
+        attempt(broken);
+    }
+    CHECK(loaded > 0);
+    CHECK(refused > 1000);
 }
 
 TEST_CASE("hostile texts take no more than n log n") {
