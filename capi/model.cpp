@@ -6,20 +6,11 @@
 namespace alia::capi {
 namespace {
 
-std::shared_ptr<const Tokenizer> tokenizer_if_any(const Checkpoint& checkpoint, const JsonLimits& limits) {
-    try {
-        return open_tokenizer(checkpoint, limits);
-    } catch (const Error& e) {
-        if (e.status != Status::no_tokenizer) throw;
-        return nullptr;
-    }
-}
-
 std::shared_ptr<const Model> load_headers(const std::string& path, const ModelOptions& options,
                                           const Kernels& kernels) {
     Checkpoint checkpoint = open_checkpoint(path, {.json = options.json});
     auto outline = std::make_shared<Model>(outline_model(checkpoint, kernels));
-    outline->tokenizer = tokenizer_if_any(checkpoint, options.json);
+    outline->tokenizer = find_tokenizer(checkpoint, options.json);
     return outline;
 }
 

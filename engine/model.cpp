@@ -175,11 +175,6 @@ int64_t read_number(const char* path, const char* key) {
 
 }  // namespace
 
-const Tokenizer& Model::text() const {
-    if (!tokenizer) fail(Status::no_tokenizer, {path}, "this model came without a tokenizer; give it token ids");
-    return *tokenizer;
-}
-
 int64_t Model::weight_bytes() const {
     int64_t sum = 0;
     for (auto [format, bytes] : weights) sum += bytes;
@@ -205,11 +200,7 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
     if (room > 0 && bytes > room)
         fail(Status::out_of_memory, {path}, "its weights take %.1f GiB and %.1f GiB are available; see `alia plan`",
              double(bytes) / (1 << 30), double(room) / (1 << 30));
-    try {
-        m->tokenizer = open_tokenizer(checkpoint, options.json);
-    } catch (const Error& e) {
-        if (e.status != Status::no_tokenizer) throw;
-    }
+    m->tokenizer = find_tokenizer(checkpoint, options.json);
     m->device = std::move(device);
     Builder(checkpoint, m->device->kernels, *m).build(options.progress, bytes);
     return m;

@@ -49,8 +49,6 @@ struct Model {
     std::vector<std::pair<Format, int64_t>> weights;  // bytes by format, packed; F32 includes the norms
     int64_t parameters = 0;
 
-    // The tokenizer, or no_tokenizer.
-    const Tokenizer& text() const;
     int64_t weight_bytes() const;
 };
 

@@ -136,9 +136,14 @@ void read_names(Tokenizer& tokenizer, const std::string& path, const JsonLimits&
     id("unk_token", tokenizer.unknown);
 }
 
+std::shared_ptr<const Tokenizer> required(std::shared_ptr<const Tokenizer> tokenizer, const std::string& path) {
+    if (!tokenizer) fail(Status::no_tokenizer, Place{path}, "it came without a tokenizer");
+    return tokenizer;
+}
+
 std::shared_ptr<const Tokenizer> open_file(const std::string& path, const JsonLimits& limits) {
     const auto file = File::open(path);
-    if (is_gguf(file->text())) return open_tokenizer(open_gguf(path, {limits, false}), limits);
+    if (is_gguf(file->text())) return required(find_tokenizer(open_gguf(path, {limits, false}), limits), path);
     // JSON begins with a brace; a tokenizer.model with the tag of its first piece.
     const size_t start = file->text().find_first_not_of(" \t\r\n");
     if (start != std::string_view::npos && file->text()[start] == '{') {
@@ -166,10 +171,10 @@ std::shared_ptr<const Tokenizer> open_directory(const std::string& path, const J
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& path, const JsonLimits& limits) {
     if (!is_directory(path)) return open_file(path, limits);
     if (auto tokenizer = open_directory(path, limits)) return tokenizer;
-    return open_tokenizer(open_checkpoint(path, {limits, false}), limits);
+    return required(find_tokenizer(open_checkpoint(path, {limits, false}), limits), path);
 }
 
-std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint, const JsonLimits& limits) {
+std::shared_ptr<const Tokenizer> find_tokenizer(const Checkpoint& checkpoint, const JsonLimits& limits) {
     if (checkpoint.kind == Checkpoint::Kind::gguf) {
         const Json& metadata = checkpoint.metadata.root();
         if (metadata.find("tokenizer.ggml.model")) return read_gguf_vocabulary(metadata, checkpoint.path);
@@ -179,9 +184,9 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint, co
             const size_t slash = directory.rfind('/');
             directory = slash == directory.npos ? "." : directory.substr(0, slash);
         }
-        if (auto tokenizer = open_directory(directory, limits)) return tokenizer;
+        return open_directory(directory, limits);
     }
-    fail(Status::no_tokenizer, Place{checkpoint.path}, "it came without a tokenizer");
+    return nullptr;
 }
 
 }  // namespace alia

@@ -106,8 +106,8 @@ class TextStream {
 // (the directory or GGUF has none), malformed, unsupported (a model, normaliser, pre-tokeniser or decoder we do not
 // know: never a guess), limit.
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& path, const JsonLimits& = {});
-// Of an open checkpoint; no_tokenizer where it came without one.
-std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint&, const JsonLimits& = {});
+// Of an open checkpoint; null where it came without one.
+std::shared_ptr<const Tokenizer> find_tokenizer(const Checkpoint&, const JsonLimits& = {});
 
 // From memory; `file` names the source in errors.
 std::shared_ptr<Tokenizer> read_tokenizer_json(std::string_view text, std::string_view file, const JsonLimits& = {});

@@ -106,6 +106,7 @@ struct Kernels {
 };
 
 extern const Kernels ref_kernels, cpu_base;
+extern const Kernels cpu_avx2, cpu_avx512;  // where the library is built for x86-64
 
 // Gumbel noise of the draw: -log(-log(u)), u in (0, 1) from a counter-based generator (splitmix64's finaliser over
 // seed, position and token), so that a draw depends on nothing else.

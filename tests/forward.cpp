@@ -4,6 +4,7 @@
 #include <random>
 
 #include "engine/runner.h"
+#include "kernels/cpu/isa.h"
 #include "tests/support.h"
 
 using namespace alia;
@@ -11,7 +12,12 @@ using namespace alia;
 namespace {
 
 const std::string models = TEST_DATA "/models/";
-const char* const devices[] = {"ref", "cpu:base"};
+// The reference and every table that this processor runs.
+const std::vector<std::string> devices = [] {
+    std::vector<std::string> names = {"ref"};
+    for (const Kernels* k : cpu::tables()) names.push_back("cpu:" + std::string(k->name).substr(4));
+    return names;
+}();
 
 struct Case {
     std::string name, path;
@@ -56,7 +62,7 @@ TEST_CASE("logits of every model agree with the independent implementation") {
     const auto all = cases();
     REQUIRE(all.size() >= 20);
     for (const Case& c : all)
-        for (const char* device : devices) {
+        for (const std::string& device : devices) {
             INFO(c.name << " on " << device);
             const auto model = load(c.path, device);
             Engine engine(model, {.context = 256});
@@ -68,7 +74,7 @@ TEST_CASE("logits of every model agree with the independent implementation") {
 TEST_CASE("chunks, threads and cache pages do not change a bit") {
     const Case c = cases()[0];
     const auto ids = read_ids(models + c.name + ".ids.txt");
-    for (const char* device : devices) {
+    for (const std::string& device : devices) {
         const auto model = load(c.path, device);
         Engine whole(model, {.context = 256, .chunk = 256, .logit_rows = 256, .threads = 1});
         const auto expected = teacher_forced(whole, ids);
@@ -89,7 +95,7 @@ TEST_CASE("chunks, threads and cache pages do not change a bit") {
 TEST_CASE("truncating and doing it again equals never having done it") {
     const Case c = cases()[0];
     const auto ids = read_ids(models + c.name + ".ids.txt");
-    for (const char* name : devices) {
+    for (const std::string& name : devices) {
         const auto model = load(c.path, name);
         Device device(model->device->kernels, {.threads = 2});
         const PassLimits limits{.tokens = 64, .outputs = 64, .sequences = 2, .context = 256};
@@ -121,7 +127,7 @@ TEST_CASE("truncating and doing it again equals never having done it") {
 TEST_CASE("two sequences in one pass have the bits of each alone") {
     const Case c = cases()[0];
     const auto ids = read_ids(models + c.name + ".ids.txt");
-    for (const char* name : devices) {
+    for (const std::string& name : devices) {
         const auto model = load(c.path, name);
         Device device(model->device->kernels, {.threads = 2});
         Cache cache(device, model->config, 512, Format::F32);
@@ -174,7 +180,7 @@ TEST_CASE("transformers gives the same logits for every RoPE kind and head layou
     for (const Case& c : cases()) {
         if (!std::ifstream(models + c.name + ".transformers.npy")) continue;
         ++compared;
-        for (const char* device : devices) {
+        for (const std::string& device : devices) {
             INFO(c.name << " on " << device);
             Engine engine(load(c.path, device), {.context = 256});
             const auto expected = read_npy(models + c.name + ".transformers.npy");

@@ -11,9 +11,9 @@
 namespace alia {
 namespace {
 
-constexpr int run = 256;          // numbers of K that one partial sum covers; a multiple of every format's block
-constexpr int token_group = 128;  // rows of x that share one decoding of a tile
-constexpr int rows_at_once = width == 4 ? 2 : 4;  // whose sums stay in registers
+constexpr int run = 256;                 // numbers of K that one partial sum covers; a multiple of every format's block
+constexpr int token_group = 128;         // rows of x that share one decoding of a tile
+constexpr int rows_at_once = width / 2;  // whose sums stay in registers
 
 inline int64_t tiles(int64_t rows) { return (rows + lanes - 1) / lanes; }
 
