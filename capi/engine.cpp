@@ -112,7 +112,7 @@ void run_step(EngineHandle& e) {
 EngineOptions engine_options(const alia_engine_options& given) {
     constexpr Format formats[] = {Format::F32, Format::F16, Format::BF16};
     check_range(given.cache, ALIA_CACHE_AUTO, ALIA_CACHE_BF16, "options.cache");
-    check_range(given.threads, 0, 4096, "options.threads");
+    check_range(given.threads, 0, 1024, "options.threads");
     EngineOptions options;
     options.context = given.context;
     options.chunk = given.chunk;

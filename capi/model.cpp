@@ -47,7 +47,7 @@ std::shared_ptr<ModelHandle> find_model(const alia_model* model) {
 
 ModelOptions model_options(const alia_model_options& given) {
     check_range(given.load, ALIA_LOAD_ALL, ALIA_LOAD_HEADERS, "options.load");
-    check_range(given.threads, 0, 4096, "options.threads");
+    check_range(given.threads, 0, 1024, "options.threads");
     ModelOptions options;
     options.device = given_text(given.device, given.device_length, "options.device");
     options.threads = given.threads;

@@ -30,8 +30,8 @@ JoinedText join(const alia_text_part* parts, uint64_t count) {
         char name[40];
         std::snprintf(name, sizeof name, "parts[%llu]", (unsigned long long)i);
         alia_text_part part = ALIA_TEXT_PART_INIT;
-        read_sized(at, &part, sizeof part, name);
         if (check_size(at, name) != stride) bad_argument(name, "differs from the first part in size");
+        read_sized(at, &part, sizeof part, name);
         check_range(part.kind, ALIA_PART_LITERAL, ALIA_PART_TRUSTED, name);
         size_t begin = joined.text.size();
         joined.text += given_text(part.text, part.length, name);

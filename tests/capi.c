@@ -1,15 +1,6 @@
-/* The C interface from C: the header's layouts, arguments of every kind of wrongness, struct sizes, and a generation.
- * Usage: capi MODEL, a small model whose vocabulary has at least 16 tokens. */
-#define _POSIX_C_SOURCE 200809L
-#include <math.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "capi/alia.h"
+/* The C interface from C: the header's layouts, arguments of every kind of wrongness, handles, and struct sizes.
+ * Usage: capi MODEL. */
+#include "tests/capi.h"
 
 /* Offsets of every field of every released version: they never change. */
 #define AT(type, field, offset) _Static_assert(offsetof(type, field) == offset, #type "." #field)
@@ -75,42 +66,6 @@ AT(alia_event, columns, 64);
 AT(alia_event, prompt_tokens, 72);
 AT(alia_event, generated_tokens, 80);
 SIZE(alia_event, 88);
-
-static int failures = 0;
-static void check(int good, int line, const char* what) {
-    if (good) return;
-    ++failures;
-    fprintf(stderr, "capi.c:%d: %s (last error: %s)\n", line, what, alia_error_message());
-}
-#define CHECK(condition) check(condition, __LINE__, #condition)
-/* The call fails so, and the error names the argument. */
-#define FAILS(call, expected, name)                                                                            \
-    check((call) == (expected) && alia_error_status() == (expected) && strcmp(alia_error_item(), name) == 0 && \
-              alia_error_message()[0] && alia_error_handle_usable() == 1,                                      \
-          __LINE__, #call)
-#define BAD(call, name) FAILS(call, ALIA_INVALID_ARGUMENT, name)
-
-static const char* path;
-static const int32_t prompt[] = {1, 5, 3, 7, 2, 9, 4, 11};
-enum { prompt_count = sizeof prompt / sizeof *prompt };
-
-static alia_model* open_model(void) {
-    alia_model* model = NULL;
-    CHECK(alia_model_open(path, strlen(path), NULL, &model) == ALIA_OK);
-    if (!model) exit(1);
-    return model;
-}
-
-static alia_engine* open_engine(alia_model* model, int32_t chunk) {
-    alia_engine_options options = ALIA_ENGINE_OPTIONS_INIT;
-    alia_engine* engine = NULL;
-    options.context = 64;
-    options.chunk = chunk;
-    CHECK(alia_engine_open(model, &options, &engine) == ALIA_OK);
-    if (!engine) exit(1);
-    return engine;
-}
-
 static void test_version(void) {
     CHECK(alia_check() == ALIA_OK);
     CHECK(alia_abi_version() == ALIA_ABI_VERSION && strchr(alia_version(), '.'));
@@ -286,198 +241,6 @@ static void test_struct_sizes(void) {
     CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
 }
 
-typedef struct {
-    int32_t tokens[64];
-    int count, finish, logit_events;
-    int64_t rows, prompt_tokens, generated;
-    float sum;
-} answer;
-
-static answer generate(alia_engine* engine, const alia_request_options* options, uint32_t capacity) {
-    answer a = {.finish = ALIA_FINISH_NONE};
-    uint64_t request = 0;
-    CHECK(alia_engine_submit(engine, prompt, prompt_count, options, &request) == ALIA_OK && request > 0);
-    while (a.finish == ALIA_FINISH_NONE && !failures) {
-        alia_event events[3] = {ALIA_EVENT_INIT, ALIA_EVENT_INIT, ALIA_EVENT_INIT};
-        uint32_t count = 0;
-        CHECK(alia_engine_step(engine, events, capacity, &count) == ALIA_OK && count <= capacity);
-        for (uint32_t i = 0; i < count; ++i) {
-            const alia_event* e = &events[i];
-            CHECK(e->request == request && e->size == sizeof *e);
-            if (e->kind == ALIA_EVENT_TOKEN) {
-                CHECK(e->position == prompt_count + a.count);
-                a.tokens[a.count++] = e->token;
-            } else if (e->kind == ALIA_EVENT_LOGITS) {
-                CHECK(e->position == a.rows && e->rows > 0 && e->columns >= 16);
-                for (int64_t j = 0; j < e->rows * e->columns; ++j) a.sum += fabsf(e->logits[j]);
-                a.rows += e->rows;
-                ++a.logit_events;
-            } else {
-                CHECK(e->kind == ALIA_EVENT_FINISHED);
-                a.finish = e->finish, a.prompt_tokens = e->prompt_tokens, a.generated = e->generated_tokens;
-            }
-        }
-    }
-    return a;
-}
-
-static int same(answer a, answer b) {
-    return a.count == b.count && memcmp(a.tokens, b.tokens, sizeof *a.tokens * (size_t)a.count) == 0 &&
-           a.finish == b.finish;
-}
-
-static void test_generation(void) {
-    alia_model* model = open_model();
-    alia_engine* engine = open_engine(model, 3);
-    alia_request_options o = ALIA_REQUEST_OPTIONS_INIT;
-    o.max_tokens = 10, o.temperature = 0, o.flags = ALIA_REQUEST_IGNORE_EOS;
-    answer first = generate(engine, &o, 3);
-    CHECK(first.count == 10 && first.finish == ALIA_FINISH_LENGTH);
-    CHECK(first.prompt_tokens == prompt_count && first.generated == 10);
-    CHECK(same(first, generate(engine, &o, 1)));
-
-    alia_engine* other = open_engine(model, 64);
-    CHECK(same(first, generate(other, &o, 3)));
-    CHECK(alia_engine_free(other) == ALIA_OK);
-
-    alia_request_options until = o;
-    until.stop = &first.tokens[4], until.stop_count = 1;
-    answer stopped = generate(engine, &until, 3);
-    CHECK(stopped.finish == ALIA_FINISH_STOP && stopped.count <= 5 &&
-          stopped.tokens[stopped.count - 1] == first.tokens[4]);
-
-    const float away = -INFINITY;
-    alia_request_options biased = o;
-    biased.bias_token = &first.tokens[0], biased.bias = &away, biased.bias_count = 1, biased.max_tokens = 1;
-    CHECK(generate(engine, &biased, 3).tokens[0] != first.tokens[0]);
-
-    alia_request_options logits = o;
-    logits.flags |= ALIA_REQUEST_PROMPT_LOGITS, logits.max_tokens = 0;
-    answer forced = generate(engine, &logits, 3);
-    CHECK(forced.rows == prompt_count && forced.count == 0 && forced.sum > 0 && isfinite(forced.sum));
-
-    o.max_tokens = -1;
-    answer full = generate(engine, &o, 2);
-    CHECK(full.finish == ALIA_FINISH_CONTEXT && full.generated + prompt_count >= 64);
-
-    o.max_tokens = 10, o.temperature = 1, o.seed = 3;
-    CHECK(same(generate(engine, &o, 3), generate(engine, &o, 3)));
-    int32_t idle = 0;
-    CHECK(alia_engine_idle(engine, &idle) == ALIA_OK && idle == 1);
-    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
-}
-
-static void test_requests(void) {
-    alia_model* model = open_model();
-    alia_engine* engine = open_engine(model, 4);
-    alia_event event = ALIA_EVENT_INIT;
-    uint64_t request = 77;
-    uint32_t count;
-    int32_t many[80] = {0}, outside = INT32_MAX;
-    BAD(alia_engine_submit(engine, NULL, 1, NULL, &request), "ids");
-    BAD(alia_engine_submit(engine, prompt, UINT64_MAX, NULL, &request), "ids");
-    BAD(alia_engine_submit(engine, prompt, 1, NULL, NULL), "request");
-    CHECK(alia_engine_submit(engine, prompt, 0, NULL, &request) == ALIA_INVALID_ARGUMENT);
-    CHECK(alia_engine_submit(engine, &outside, 1, NULL, &request) == ALIA_INVALID_ARGUMENT);
-    CHECK(alia_engine_submit(engine, many, 80, NULL, &request) == ALIA_CONTEXT_FULL);
-    alia_request_options o = ALIA_REQUEST_OPTIONS_INIT;
-#define WRONG(field, value)                                               \
-    o = (alia_request_options)ALIA_REQUEST_OPTIONS_INIT, o.field = value, \
-    CHECK(alia_engine_submit(engine, prompt, 1, &o, &request) == ALIA_INVALID_ARGUMENT)
-    WRONG(temperature, NAN);
-    WRONG(temperature, -0.5);
-    WRONG(temperature, INFINITY);
-    WRONG(top_p, 2);
-    WRONG(min_p, -3);
-    WRONG(repetition_penalty, NAN);
-    WRONG(frequency_penalty, NAN);
-    WRONG(presence_penalty, INFINITY);
-    WRONG(top_k, -2);
-    WRONG(max_tokens, -2);
-    WRONG(flags, 1u << 31);
-    WRONG(stop_count, 1);
-    WRONG(bias_count, 1);
-    WRONG(bias_count, UINT64_MAX);
-    CHECK(request == 77);
-    BAD(alia_engine_step(engine, NULL, 1, &count), "events");
-    BAD(alia_engine_step(engine, &event, 0, &count), "capacity");
-    BAD(alia_engine_step(engine, &event, 1, NULL), "count");
-    BAD(alia_engine_idle(engine, NULL), "idle");
-    FAILS(alia_engine_cancel(engine, 12345), ALIA_NOT_FOUND, "request");
-    CHECK(alia_engine_step(engine, &event, 1, &count) == ALIA_OK && count == 0);
-
-    /* Cancelled while waiting and while running; then not known any more. */
-    uint64_t a, b;
-    CHECK(alia_engine_submit(engine, prompt, prompt_count, NULL, &a) == ALIA_OK);
-    CHECK(alia_engine_submit(engine, prompt, prompt_count, NULL, &b) == ALIA_OK && b == a + 1);
-    CHECK(alia_engine_step(engine, &event, 1, &count) == ALIA_OK);
-    CHECK(alia_engine_cancel(engine, b) == ALIA_OK && alia_engine_cancel(engine, a) == ALIA_OK);
-    int finished = 0;
-    for (int i = 0; i < 4; ++i) {
-        CHECK(alia_engine_step(engine, &event, 1, &count) == ALIA_OK);
-        if (count && event.kind == ALIA_EVENT_FINISHED) finished += event.finish == ALIA_FINISH_CANCELLED;
-    }
-    CHECK(finished == 2 && alia_engine_cancel(engine, a) == ALIA_NOT_FOUND);
-    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
-}
-
-static void* step_until_freed(void* engine) {
-    alia_event event = ALIA_EVENT_INIT;
-    uint32_t count;
-    alia_status status;
-    while ((status = alia_engine_step(engine, &event, 1, &count)) == ALIA_OK) {}
-    return (void*)(intptr_t)status;
-}
-
-static void test_threads(void) {
-    alia_model* model = open_model();
-    for (int round = 0; round < 20; ++round) {
-        alia_engine* engine = open_engine(model, 1);
-        pthread_t threads[2];
-        uint64_t request;
-        CHECK(alia_engine_submit(engine, prompt, prompt_count, NULL, &request) == ALIA_OK);
-        for (int i = 0; i < 2; ++i) pthread_create(&threads[i], NULL, step_until_freed, engine);
-        alia_status status = alia_engine_cancel(engine, request);
-        CHECK(status == ALIA_OK || status == ALIA_NOT_FOUND);
-        CHECK(alia_engine_free(engine) == ALIA_OK);
-        for (int i = 0; i < 2; ++i) {
-            void* last;
-            pthread_join(threads[i], &last);
-            CHECK((intptr_t)last == ALIA_BAD_HANDLE);
-        }
-    }
-    CHECK(alia_model_free(model) == ALIA_OK);
-}
-
-static void test_fork(void) {
-    alia_model* model = open_model();
-    alia_engine* engine = open_engine(model, 4);
-    const pid_t child = fork();
-    if (child == 0) {
-        failures = 0;
-        alia_event event = ALIA_EVENT_INIT;
-        alia_engine* e;
-        uint64_t n;
-        uint32_t count;
-        int32_t id;
-        char* text;
-        FAILS(alia_engine_submit(engine, prompt, 1, NULL, &n), ALIA_BAD_HANDLE, "engine");
-        FAILS(alia_engine_step(engine, &event, 1, &count), ALIA_BAD_HANDLE, "engine");
-        FAILS(alia_engine_cancel(engine, 1), ALIA_BAD_HANDLE, "engine");
-        FAILS(alia_engine_idle(engine, &id), ALIA_BAD_HANDLE, "engine");
-        FAILS(alia_engine_open(model, NULL, &e), ALIA_BAD_HANDLE, "model");
-        CHECK(alia_model_info(model, &text, &n) == ALIA_OK);
-        alia_text_free(text);
-        CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
-        _exit(failures != 0);
-    }
-    int status = 1;
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
-    int32_t idle = 0;
-    CHECK(alia_engine_idle(engine, &idle) == ALIA_OK && idle == 1);
-    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
-}
-
 int main(int argc, char** argv) {
     if (argc != 2) return 2;
     path = argv[1];
@@ -486,10 +249,6 @@ int main(int argc, char** argv) {
     test_open();
     test_handles();
     test_struct_sizes();
-    test_generation();
-    test_requests();
-    test_threads();
-    test_fork();
     printf("%s\n", failures ? "failed" : "all passed");
     return failures != 0;
 }

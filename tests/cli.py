@@ -119,6 +119,20 @@ class Cli(unittest.TestCase):
         self.assertIn("context", self.error)
         self.alia("run", self.model, "too long " * 20, "--ctx", "64", code=1)
 
+    def test_streams_that_fail(self):
+        with open("/dev/full", "wb") as full:
+            for options in (["run", self.model, "hola", "-n", "2"], ["run", self.model, "hola", "-n", "2", "--json"]):
+                done = subprocess.run([ALIA, *options], stdout=full, stderr=subprocess.PIPE, timeout=300)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(b"standard output", done.stderr)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            done = subprocess.run([ALIA, "tokenize", self.tokenizer, "--jsonl"], stdin=folder, capture_output=True, timeout=300)
+        finally:
+            os.close(folder)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"standard input", done.stderr)
+
     def test_device(self):
         for option in (["--device", "tpu"], []):
             self.alia("run", self.model, "x", *option, code=1, environment={"ALIA_DEVICE": "tpu"})
@@ -140,6 +154,14 @@ class Cli(unittest.TestCase):
         gguf = json.loads(self.alia("info", MODELS / "alia.gguf", "--json"))
         self.assertEqual((gguf["layers"], gguf["parameters"]), (info["layers"], info["parameters"]))
         self.assertRegex(self.alia("info", self.model), r"(?m)^hidden +128$")
+
+    def test_info_shows_no_control_characters(self):
+        model = self.folder / "loud"
+        shutil.copytree(self.model, model)
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps(config | {"_name_or_path": "a\033[31mb"}))
+        self.assertIn("a?[31mb\n", self.alia("info", model))
+        self.assertEqual(json.loads(self.alia("info", model, "--json"))["name"], "a\033[31mb")
 
     def test_plan(self):
         small, large = (json.loads(self.alia("plan", self.model, "--ctx", n, "--json")) for n in ("64", "4096"))

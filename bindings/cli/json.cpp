@@ -48,10 +48,18 @@ auto read_line(const std::string& line, int64_t number, F&& read) {
 
 bool is_bytes(std::string_view key) { return key == "bytes" || key == "total" || key == "available"; }
 
+// Names come from files: no control character of theirs reaches the terminal.
+std::string visible(std::string_view text) {
+    std::string clean(text);
+    for (char& c : clean)
+        if (uint8_t(c) < 32 || c == 127) c = '?';
+    return clean;
+}
+
 std::string scalar(od::value value, std::string_view key) {
     switch (value.type().value()) {
         case od::json_type::string:
-            return std::string(value.get_string().value());
+            return visible(value.get_string().value());
         case od::json_type::number:
             if (is_bytes(key)) return human_bytes(value.get_double().value());
             break;

@@ -6,7 +6,8 @@ namespace cli {
 
 void add_model_options(CLI::App& command, ModelChoice& choice) {
     command.add_option("MODEL", choice.path, "a GGUF file, a model directory, or a .safetensors file")->required();
-    command.add_option("--device", choice.device, "auto, cpu, cpu:base, ref (without it: $ALIA_DEVICE, else auto)");
+    command.add_option("--device", choice.device,
+                       "auto, cpu, cpu:avx512, cpu:avx2, cpu:base, ref (without it: $ALIA_DEVICE, else auto)");
     command.add_option("--threads", choice.threads, "threads of CPU devices (0: what the machine allows)")
         ->check(CLI::NonNegativeNumber);
 }
@@ -49,7 +50,8 @@ int run(int argc, char** argv) {
         return app.exit(e) == 0 ? 0 : exit_usage;
     }
     const int code = chosen();
-    if (std::fflush(stdout) != 0) throw Failure("standard output: the system refused to write", ALIA_IO);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout))
+        throw Failure("standard output: the system refused to write", ALIA_IO);
     return code;
 }
 

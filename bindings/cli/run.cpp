@@ -157,6 +157,7 @@ int run(const Options& o) {
     const Clock::time_point start = Clock::now();
     const Model model = open_model(o.model);
     const Prompt prompt = make_prompt(model.get(), o, text);
+    if (prompt.ids.empty()) throw Failure("the prompt is empty, and this tokenizer adds nothing around a text");
     const Engine engine = open_engine(model.get(), o);
     answer.load = seconds(start, Clock::now());
     generate(answer, engine.get(), prompt, o);

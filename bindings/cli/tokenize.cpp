@@ -30,6 +30,7 @@ void each_line(F&& convert) {
         const std::string result = convert(line, number) + "\n";
         std::fwrite(result.data(), 1, result.size(), stdout);
     }
+    if (std::cin.bad()) throw Failure("standard input: the system failed to read it", ALIA_IO);
 }
 
 int tokenize(const Options& o) {

@@ -5,7 +5,7 @@ namespace alia::cuda {
 
 const Kernels* find(std::string_view) {
     fail(Status::device_unavailable,
-         "this build of libalia has no CUDA device; use \"cpu\" or rebuild with ALIA_CUDA=ON");
+         "this build of libalia has no CUDA device; use \"cpu\"");
 }
 
 int devices() { return 0; }
