@@ -1,6 +1,8 @@
 // The loop: which request runs, what it adds to the cache, and the token that follows.
 #include "engine/engine.h"
 
+#include <deque>
+#include <list>
 #include <mutex>
 #include <unordered_set>
 
@@ -29,7 +31,7 @@ struct Engine::State {
     State(std::shared_ptr<const Model> m, const EngineOptions& o, const PassLimits& limits)
         : model(std::move(m)),
           options(o),
-          device(model->device->kernels, {.threads = o.threads}),
+          device(model->device->kernels, {.threads = o.threads ? o.threads : model->threads}),
           cache(device, model->config, o.context, *o.cache),
           runner(device, *model, limits),
           sequence(cache) {}
@@ -40,9 +42,10 @@ struct Engine::State {
     Cache cache;
     Runner runner;
     Sequence sequence;  // of the running job
-    std::deque<Job> waiting;
+    std::list<Job> waiting;
     std::optional<Job> running;
     uint64_t last_id = 0;
+    bool broken = false;  // a step failed half way
 
     std::vector<Event> events;
     std::deque<std::string> texts;  // that events point to
@@ -53,6 +56,9 @@ struct Engine::State {
     std::mutex mutex;  // of the two sets, which cancel() touches from any thread
     std::unordered_set<uint64_t> live, cancelled;
 
+    void check_whole() const {
+        if (broken) fail(Status::bad_handle, "the engine failed in an earlier step; free it and open another");
+    }
     void finish(Job& job, Finish why);
     void finish_cancelled();
     void prompt(Job& job);
@@ -89,11 +95,11 @@ void Engine::State::finish_cancelled() {
         finish(*running, Finish::cancelled);
         running.reset();
     }
-    std::erase_if(waiting, [&](Job& job) {
-        if (!ids.contains(job.id)) return false;
-        finish(job, Finish::cancelled);
-        return true;
-    });
+    for (auto job = waiting.begin(); job != waiting.end();) {
+        const bool ends = ids.contains(job->id);
+        if (ends) finish(*job, Finish::cancelled);
+        job = ends ? waiting.erase(job) : std::next(job);
+    }
 }
 
 // Processes the next chunk of the prompt; its last token's logits give the first token.
@@ -193,6 +199,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& o) {
 Engine::~Engine() = default;
 
 uint64_t Engine::submit(Request r) {
+    state->check_whole();
     const Config& c = state->model->config;
     check(r.sampling, c.vocabulary);
     if (r.prompt.empty()) fail(Status::invalid_argument, {.file = {}, .item = "prompt"}, "it has no tokens");
@@ -207,14 +214,20 @@ uint64_t Engine::submit(Request r) {
         fail(Status::context_full, {.file = {}, .item = "prompt"}, "%lld tokens leave no room in a context of %lld",
              (long long)r.prompt_tokens(), (long long)state->options.context);
     const uint64_t id = state->last_id + 1;
-    state->waiting.emplace_back(id, std::move(r), state->model->tokenizer.get());
-    std::lock_guard lock(state->mutex);
-    state->live.insert(id);
+    std::list<Job> job;
+    job.emplace_back(id, std::move(r), state->model->tokenizer.get());
+    {
+        std::lock_guard lock(state->mutex);
+        state->live.insert(id);
+    }
+    state->waiting.splice(state->waiting.end(), job);
     return state->last_id = id;
 }
 
 std::span<const Event> Engine::step() {
     State& s = *state;
+    s.check_whole();
+    s.broken = true;  // until this step has ended well
     s.events.clear();
     s.texts.clear();
     s.finish_cancelled();
@@ -229,6 +242,7 @@ std::span<const Event> Engine::step() {
         else
             s.generate(*s.running);
     }
+    s.broken = false;
     return s.events;
 }
 

@@ -1,6 +1,5 @@
 // Submit, step, cancel: requests on one model.
 #pragma once
-#include <deque>
 
 #include "engine/runner.h"
 #include "engine/sampler.h"
@@ -50,8 +49,8 @@ class Engine {
     // The request's number, from 1. invalid_argument (sampling, empty prompt, token out of range), context_full (the
     // prompt does not fit the context).
     uint64_t submit(Request);
-    // One bounded step: a chunk of a prompt or one token. Its events are valid until the next step. Empty: nothing to
-    // do.
+    // After an error the engine can only be destroyed. One bounded step: a chunk of a prompt or one token. Its events
+    // are valid until the next step. Empty: nothing to do.
     std::span<const Event> step();
     // False where no such request is waiting or running. Its finished event comes with the next step.
     bool cancel(uint64_t request);

@@ -128,7 +128,9 @@ class Builder {
         if (!model.device) return nullptr;
         std::vector<float> values(size_t(c.hidden), 0.f);
         decode_row(s.array->format, s.array->data, c.hidden, values.data());
-        return static_cast<const float*>(upload(values.data(), c.hidden * int64_t(sizeof(float))));
+        const int64_t bytes = c.hidden * int64_t(sizeof(float));
+        done += bytes;
+        return static_cast<const float*>(upload(values.data(), bytes));
     }
 
     Rope rope() {
@@ -161,16 +163,29 @@ class Builder {
     int64_t done = 0, total = 0;
 };
 
-// A number of a one-line file such as /sys/fs/cgroup/memory.max, or of the line that starts with `key`; -1 without one.
+// The number behind `key` on a line of a system file, or alone on the first line for an empty key; -1 without one.
 int64_t read_number(const char* path, const char* key) {
+    FILE* f = std::fopen(path, "re");
+    if (!f) return -1;
     long long value = -1;
-    if (FILE* f = std::fopen(path, "re")) {
-        char line[256];
-        while (std::fgets(line, sizeof line, f) && std::strncmp(line, key, std::strlen(key)) != 0) {}
+    char line[256];
+    while (std::fgets(line, sizeof line, f)) {
+        if (std::strncmp(line, key, std::strlen(key)) != 0) continue;
         if (std::sscanf(line + std::strlen(key), "%lld", &value) != 1) value = -1;
-        std::fclose(f);
+        break;
     }
+    std::fclose(f);
     return value;
+}
+
+// What the control group still allows; cached files count as room, since the system drops them. -1 without a limit.
+int64_t control_group_room() {
+    const int64_t most = read_number("/sys/fs/cgroup/memory.max", "");
+    const int64_t used = read_number("/sys/fs/cgroup/memory.current", "");
+    if (most < 0 || used < 0) return -1;
+    const int64_t cached = std::max<int64_t>(read_number("/sys/fs/cgroup/memory.stat", "inactive_file "), 0) +
+                           std::max<int64_t>(read_number("/sys/fs/cgroup/memory.stat", "active_file "), 0);
+    return std::max<int64_t>(most - used + cached, 1);
 }
 
 }  // namespace
@@ -201,19 +216,16 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
         fail(Status::out_of_memory, {path}, "its weights take %.1f GiB and %.1f GiB are available; see `alia plan`",
              double(bytes) / (1 << 30), double(room) / (1 << 30));
     m->tokenizer = find_tokenizer(checkpoint, options.json);
+    m->threads = options.threads;
     m->device = std::move(device);
     Builder(checkpoint, m->device->kernels, *m).build(options.progress, bytes);
     return m;
 }
 
 int64_t available_memory() {
-    const int64_t machine = read_number("/proc/meminfo", "MemAvailable:");
-    const int64_t most = read_number("/sys/fs/cgroup/memory.max", ""),
-                  used = read_number("/sys/fs/cgroup/memory.current", "");
-    int64_t available = machine < 0 ? 0 : machine * 1024;
-    if (most >= 0 && used >= 0)
-        available = available ? std::min(available, std::max<int64_t>(most - used, 1)) : most - used;
-    return available;
+    const int64_t machine = read_number("/proc/meminfo", "MemAvailable:"), group = control_group_room();
+    if (machine < 0) return std::max<int64_t>(group, 0);
+    return group < 0 ? machine * 1024 : std::min(machine * 1024, group);
 }
 
 }  // namespace alia

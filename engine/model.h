@@ -37,6 +37,7 @@ struct Model {
     Config config;
     std::string path;
     std::shared_ptr<const Tokenizer> tokenizer;  // null where the checkpoint came without one
+    int threads = 0;                             // as it was opened with; 0: what the machine allows
     std::unique_ptr<Device> device;  // that holds the weights; engines open streams of their own on its table
 
     Tensor embed;  // [vocabulary][hidden]

@@ -5,7 +5,7 @@
 namespace alia {
 
 struct PlanItem {
-    std::string name;  // "weights Q4_1", "KV cache F32", "scratch", "logits"
+    std::string name;  // "weights Q4_1", "KV cache F32", "scratch"
     int64_t bytes;
 };
 

@@ -15,7 +15,7 @@ void in_range(const char* field, double value, double least, double most) {
 // How many of the candidates (from the best down) stay; nothing where that depends on tokens beyond them. `log_sum` is
 // over the whole row at this temperature.
 std::optional<size_t> keep(std::span<const Candidate> c, bool complete, const Sampling& s, double log_sum) {
-    const double t = 1 / s.temperature;
+    const double t = float(1 / s.temperature);  // as the row's record says it
     size_t n = c.size();
     if (s.top_k > 0) {
         if (s.top_k > int64_t(n) && !complete) return {};

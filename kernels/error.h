@@ -67,7 +67,14 @@ inline void append_clean(char* buffer, size_t size, std::string_view text) {
     e.offset = place.offset;
     char part[400];
     append_clean(e.item, sizeof e.item, place.item);
-    if (!place.file.empty()) append_clean(e.message, 200, place.file);
+    if (place.file.size() > 196) {  // a path's end says more than its start
+        append_clean(e.message, sizeof e.message, "...");
+        std::string_view end = place.file.substr(place.file.size() - 190);
+        while ((uint8_t(end[0]) & 0xC0) == 0x80 && end.size() > 1) end.remove_prefix(1);
+        append_clean(e.message, sizeof e.message, end);
+    } else {
+        append_clean(e.message, sizeof e.message, place.file);
+    }
     if (!place.item.empty()) {
         if (e.message[0]) append_clean(e.message, sizeof e.message, ", ");
         append_clean(e.message, sizeof e.message, e.item);
@@ -77,7 +84,14 @@ inline void append_clean(char* buffer, size_t size, std::string_view text) {
         append_clean(e.message, sizeof e.message, part);
     }
     if (e.message[0]) append_clean(e.message, sizeof e.message, ": ");
-    std::vsnprintf(part, sizeof part, format, arguments);
+    const int length = std::vsnprintf(part, sizeof part, format, arguments);
+    va_end(arguments);
+    if (length >= int(sizeof part)) {  // cut: perhaps inside a character
+        size_t n = sizeof part - 1;
+        while (n > 0 && (uint8_t(part[n - 1]) & 0xC0) == 0x80) --n;
+        if (n > 0 && (uint8_t(part[n - 1]) & 0xC0) == 0xC0) --n;
+        part[n] = 0;
+    }
     append_clean(e.message, sizeof e.message, part);
     throw e;
 }

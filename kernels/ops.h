@@ -117,7 +117,7 @@ static inline uint64_t mix(uint64_t z) {
 }
 static inline double uniform(uint64_t seed, uint64_t position, uint64_t token) {
     uint64_t bits = mix(mix(mix(seed + 0x9E3779B97F4A7C15u) + position) + token);
-    return (double(bits >> 11) + 0.5) * 0x1p-53;
+    return (double(bits >> 12) + 0.5) * 0x1p-52;
 }
 
 }  // namespace alia

@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 
 #include <cmath>
+#include <filesystem>
 #include <thread>
 
 #include "engine/plan.h"
@@ -150,6 +151,19 @@ TEST_CASE("cancel may come from another thread during a step") {
     const auto events = run(engine);
     other.join();
     CHECK(events.back().finish == Finish::cancelled);
+}
+
+TEST_CASE("an engine takes as many threads as its model unless it is told otherwise") {
+    const auto tasks = [] {
+        const std::filesystem::directory_iterator all("/proc/self/task");
+        return std::distance(begin(all), end(all));
+    };
+    const auto one = load_model(path, {.device = "cpu:base", .threads = 1});
+    const auto before = tasks();
+    Engine same(one, {.context = 64});
+    CHECK(tasks() == before);
+    Engine more(one, {.context = 64, .threads = 4});
+    CHECK(tasks() == before + 3);
 }
 
 TEST_CASE("what a request asks for is checked before anything runs") {

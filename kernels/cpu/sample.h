@@ -89,7 +89,7 @@ inline int32_t draw(const float* logits, int64_t n, const SampleRow& row, Candid
     for (int64_t t = 0; t < n; ++t) {
         if (logits[t] == -INFINITY) continue;
         const double reach = double(logits[t]) * row.inverse_temperature - best;
-        if (reach < -37) continue;  // 1 - u is at least 2^-54
+        if (reach < -37) continue;  // 1 - u is at least 2^-53
         const double u = uniform(row.seed, row.position, uint64_t(t));
         if (1 - u > std::exp(reach) * 1.000001) continue;
         if (const double x = score(t, u); x > best || (x == best && t < token)) best = x, token = int32_t(t);

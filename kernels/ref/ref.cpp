@@ -60,6 +60,7 @@ void norm(Stream*, Tensor y, Tensor x, const float* w, float eps) {
 
 void linear(Stream*, Role, Tensor y, Tensor x, Tensor w) {
     constexpr int64_t block = 64;  // rows of w decoded at once
+    if (x.rows == 0) return;
     const Matrix input = view(x).cast<double>();
     for (int64_t first = 0; first < w.rows; first += block) {
         const int64_t n = std::min(block, w.rows - first);
