@@ -4,8 +4,7 @@
 namespace alia::cuda {
 
 const Kernels* find(std::string_view) {
-    fail(Status::device_unavailable,
-         "this build of libalia has no CUDA device; use \"cpu\"");
+    fail(Status::device_unavailable, "this build of libalia has no CUDA device; use \"cpu\"");
 }
 
 int devices() { return 0; }
