@@ -109,16 +109,28 @@ class Builder {
         model.parameters += w.rows * w.columns;
         count(w.format, bytes);
         if (!model.device) return w;
-        std::vector<const void*> rows;
-        rows.reserve(size_t(w.rows));
-        for (const Source& s : sources)
-            for (int64_t i = 0; i < s.array->rows; ++i) rows.push_back(row(s, i));
         w.data = model.buffers.emplace_back(*model.device, bytes).data();
-        kernels.pack(model.device->stream, w, rows.data());
+        pack(w, sources);
         for (const Source& s : sources) checkpoint.files[s.array->file]->forget(s.array->data, size_t(s.array->bytes));
         done += bytes;
         if (progress && !progress({"weights", done, total})) fail(Status::cancelled, "the load was cancelled");
         return w;
+    }
+
+    // In slices, so that the pointers take little memory however many rows there are.
+    void pack(Tensor w, std::span<const Source> sources) {
+        constexpr int64_t slice = 64 * pack_rows;
+        const void* rows[slice];
+        const Source* source = sources.data();
+        int64_t next = 0;  // of the source's rows
+        for (int64_t first = 0, count; first < w.rows; first += count) {
+            count = std::min(slice, w.rows - first);
+            for (int64_t i = 0; i < count; ++i) {
+                if (next == source->array->rows) ++source, next = 0;
+                rows[i] = row(*source, next++);
+            }
+            kernels.pack(model.device->stream, w, first, count, rows);
+        }
     }
 
     const float* vector(const char* pattern, int layer) {

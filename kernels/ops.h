@@ -11,6 +11,7 @@ namespace alia {
 // Prompt tokens and generated tokens may take different kernels, chosen by this and never by the number of rows.
 enum class Role : uint8_t { generated, prompt };
 
+constexpr int pack_rows = 64;       // no backend interleaves more rows than these
 constexpr int page_positions = 64;  // positions in a page of the KV cache
 
 // n new tokens of several sequences side by side. All arrays are on the device.
@@ -85,10 +86,11 @@ struct Kernels {
     void (*write)(Stream*, void* to, const void* host, int64_t bytes);
     void (*read)(Stream*, void* host, const void* from, int64_t bytes);  // after all earlier work
 
-    // Weights: `pack` lays rows (host, each in the format's own layout) out as this backend's linear and embed want
-    // them; w.data has packed_bytes(...) bytes.
+    // Weights: `pack` lays rows [first, first + count) of w out as this backend's linear and embed want them; `rows`
+    // [count] are host pointers, each to a row in the format's own layout. w.data has packed_bytes(...) bytes; `first`
+    // is a multiple of pack_rows, and so is `count` except where w ends.
     int64_t (*packed_bytes)(Format, int64_t rows, int64_t columns);
-    void (*pack)(Stream*, Tensor w, const void* const* rows);
+    void (*pack)(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
 
     void (*embed)(Stream*, Tensor y, Tensor w, const int32_t* token);      // y[i] = w[token[i]]; w packed
     void (*norm)(Stream*, Tensor y, Tensor x, const float* w, float eps);  // y = x / sqrt(mean(x^2) + eps) * w, a row

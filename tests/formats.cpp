@@ -60,7 +60,7 @@ TEST_CASE("every format decodes to NumPy's numbers") {
             const Tensor w{packed.data(), r.rows, r.columns, 0, r.format};
             std::vector<const void*> rows;
             for (int64_t i = 0; i < r.rows; ++i) rows.push_back(r.bytes.data() + i * size);
-            table->pack(device.stream, w, rows.data());
+            table->pack(device.stream, w, 0, r.rows, rows.data());
             std::vector<float> y(r.expected.size());
             const std::vector<int32_t> ids = {0, 1, 2};
             table->embed(device.stream, Tensor{y.data(), r.rows, r.columns, r.columns * 4}, w, ids.data());

@@ -22,12 +22,12 @@ inline int64_t packed_bytes(Format f, int64_t rows, int64_t columns) {
 }
 
 template <class F>
-void pack_as(Stream* s, Tensor w, const void* const* rows) {
+void pack_as(Stream* s, Tensor w, int64_t first, int64_t count, const void* const* rows) {
     const int64_t blocks = w.columns / F::n, row_size = blocks * F::bytes;
-    parallel(s, tiles(w.rows), [&](int64_t t) {
-        uint8_t* tile = static_cast<uint8_t*>(w.data) + t * lanes * row_size;
+    parallel(s, tiles(count), [&](int64_t t) {
+        uint8_t* tile = static_cast<uint8_t*>(w.data) + (first + t * lanes) * row_size;
         for (int r = 0; r < lanes; ++r) {
-            const bool real_row = t * lanes + r < w.rows;
+            const bool real_row = t * lanes + r < count;
             const uint8_t* from = real_row ? static_cast<const uint8_t*>(rows[t * lanes + r]) : nullptr;
             for (int64_t u = 0; u < row_size / F::unit; ++u) {
                 uint8_t* to = tile + (u * lanes + r) * F::unit;
@@ -95,9 +95,9 @@ void embed_as(Stream* s, Tensor y, Tensor w, const int32_t* token) {
 }
 
 template <class... F>
-void pack_any(List<F...>, Stream* s, Tensor w, const void* const* rows) {
+void pack_any(List<F...>, Stream* s, Tensor w, int64_t first, int64_t count, const void* const* rows) {
     static constexpr decltype(&pack_as<F32>) table[] = {&pack_as<F>...};
-    table[int(w.format)](s, w, rows);
+    table[int(w.format)](s, w, first, count, rows);
 }
 template <class... F>
 void linear_any(List<F...>, Stream* s, Tensor y, Tensor x, Tensor w) {
@@ -110,7 +110,9 @@ void embed_any(List<F...>, Stream* s, Tensor y, Tensor w, const int32_t* token) 
     table[int(w.format)](s, y, w, token);
 }
 
-void pack(Stream* s, Tensor w, const void* const* rows) { pack_any(Formats{}, s, w, rows); }
+void pack(Stream* s, Tensor w, int64_t first, int64_t count, const void* const* rows) {
+    pack_any(Formats{}, s, w, first, count, rows);
+}
 void linear(Stream* s, Role, Tensor y, Tensor x, Tensor w) { linear_any(Formats{}, s, y, x, w); }
 void embed(Stream* s, Tensor y, Tensor w, const int32_t* token) { embed_any(Formats{}, s, y, w, token); }
 

@@ -26,10 +26,10 @@ void close(Stream*) {}
 // Weights stay in their format's own layout.
 int64_t packed_bytes(Format f, int64_t rows, int64_t columns) { return rows * row_bytes(f, columns); }
 
-void pack(Stream*, Tensor w, const void* const* rows) {
+void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows) {
     const int64_t size = row_bytes(w.format, w.columns);
-    for (int64_t i = 0; i < w.rows; ++i)
-        std::copy_n(static_cast<const char*>(rows[i]), size, static_cast<char*>(w.data) + i * size);
+    for (int64_t i = 0; i < count; ++i)
+        std::copy_n(static_cast<const char*>(rows[i]), size, static_cast<char*>(w.data) + (first + i) * size);
 }
 
 Vector decoded_row(Tensor w, int64_t row) {
