@@ -132,11 +132,12 @@ inline Floats real(Ints a) {
     return r;
 }
 
-// Sixteen unsigned bytes, or sixteen unsigned 16-bit words.
+// Sixteen unsigned bytes, or sixteen unsigned 16-bit words. The masked forms with all lanes set are the plain ones
+// without GCC 12's warning about their undefined source.
 inline Ints widen(const uint8_t* p) {
     Ints r;
 #if defined(__AVX512F__)
-    r.v[0] = (IntPart)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p));
+    r.v[0] = (IntPart)_mm512_maskz_cvtepu8_epi32(0xFFFF, _mm_loadu_si128((const __m128i*)p));
 #elif defined(__AVX2__)
     for (int i = 0; i < parts; ++i)
         r.v[i] = (IntPart)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)(p + 8 * i)));
@@ -154,7 +155,7 @@ inline Ints widen(const uint8_t* p) {
 inline Ints widen(const uint16_t* p) {
     Ints r;
 #if defined(__AVX512F__)
-    r.v[0] = (IntPart)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
+    r.v[0] = (IntPart)_mm512_maskz_cvtepu16_epi32(0xFFFF, _mm256_loadu_si256((const __m256i*)p));
 #elif defined(__AVX2__)
     for (int i = 0; i < parts; ++i)
         r.v[i] = (IntPart)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)(p + 8 * i)));
