@@ -122,21 +122,11 @@ void Engine::State::prompt(Job& job) {
 
 void Engine::State::generate(Job& job) { next_token(job, extend({&job.last, 1}, 1, Role::generated)); }
 
-// Processes these tokens; after an error the sequence is as it was.
+// Processes these tokens.
 Tensor Engine::State::extend(std::span<const int32_t> tokens, int outputs, Role role) {
-    struct Restore {
-        Sequence& sequence;
-        const int64_t length = sequence.length();
-        bool done = false;
-        ~Restore() {
-            if (!done) sequence.truncate(length);
-        }
-    } restore{sequence};
     sequence.append(tokens);
     const Work work{&sequence, int(tokens.size()), outputs};
-    Tensor logits = runner.run(cache, role, {&work, 1});
-    restore.done = true;
-    return logits;
+    return runner.run(cache, role, {&work, 1});
 }
 
 // Draws the token that follows the last row of the logits.
