@@ -110,8 +110,8 @@ void run_step(EngineHandle& e) {
 }  // namespace
 
 EngineOptions engine_options(const alia_engine_options& given) {
-    constexpr Format formats[] = {Format::F32, Format::F16, Format::BF16};
-    check_range(given.cache, ALIA_CACHE_AUTO, ALIA_CACHE_BF16, "options.cache");
+    constexpr Format formats[] = {Format::F32, Format::F16, Format::BF16, Format::Q8_0};
+    check_range(given.cache, ALIA_CACHE_AUTO, ALIA_CACHE_Q8_0, "options.cache");
     check_range(given.threads, 0, 1024, "options.threads");
     EngineOptions options;
     options.context = given.context;
@@ -131,11 +131,7 @@ alia_status alia_engine_open(alia_model* model, const alia_engine_options* optio
         auto m = find_model(model);
         not_null(engine, "engine");
         alia_engine_options given = read_options(options, ALIA_ENGINE_OPTIONS_INIT, "options");
-        if (m->load != ALIA_LOAD_ALL) bad_argument("model", "was opened without its weights: use ALIA_LOAD_ALL");
-        if (m->process != getpid())
-            alia::fail(alia::Status::bad_handle, alia::Place{{}, "model"},
-                       "was loaded by the process that this one was forked from; load it again");
-        auto e = std::make_shared<EngineHandle>(m->model, engine_options(given));
+        auto e = std::make_shared<EngineHandle>(m->loaded(), engine_options(given));
         e->process = getpid();
         *engine = static_cast<alia_engine*>(add_handle(Kind::engine, std::move(e)));
     });

@@ -35,6 +35,12 @@ Checkpoint open_directory(const std::string& path, const CheckpointOptions& opti
     fail(Status::not_found, {path}, "holds neither model.safetensors nor a GGUF model");
 }
 
+const Array* find_in(const std::vector<Array>& arrays, std::string_view name) {
+    auto it = std::lower_bound(arrays.begin(), arrays.end(), name,
+                               [](const Array& a, std::string_view wanted) { return a.name < wanted; });
+    return it != arrays.end() && it->name == name ? &*it : nullptr;
+}
+
 }  // namespace
 
 Checkpoint open_checkpoint(const std::string& path, const CheckpointOptions& options) {
@@ -47,18 +53,24 @@ Checkpoint open_checkpoint(const std::string& path, const CheckpointOptions& opt
     fail(Status::unsupported, {path}, "is neither a GGUF file nor a .safetensors file");
 }
 
-const Array* Checkpoint::find(std::string_view name) const {
-    auto it = std::lower_bound(arrays.begin(), arrays.end(), name,
-                               [](const Array& a, std::string_view wanted) { return a.name < wanted; });
-    return it != arrays.end() && it->name == name ? &*it : nullptr;
+const RawInfo& info(Raw raw) {
+    static constexpr RawInfo table[] = {{"none", 0},    {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1},
+                                        {"F8_E4M3", 1}, {"I16", 2},  {"U16", 2}, {"I32", 4}, {"U32", 4},
+                                        {"F64", 8},     {"I64", 8},  {"U64", 8}};
+    static_assert(std::size(table) == size_t(Raw::U64) + 1);
+    return table[size_t(raw)];
 }
+
+const Array* Checkpoint::find(std::string_view name) const { return find_in(arrays, name); }
+const Array* Checkpoint::find_part(std::string_view name) const { return find_in(parts, name); }
 
 Place Checkpoint::place(const Array& array) const { return {files[array.file]->path, array.name, array.offset}; }
 
 void add_array(Checkpoint& checkpoint, Array array) {
     const File& file = *checkpoint.files[array.file];
     Place place{file.path, array.name, array.offset};
-    const FormatInfo& format = info(array.format);
+    const RawInfo& raw = info(array.raw);
+    const FormatInfo format = array.raw == Raw::none ? info(array.format) : FormatInfo{raw.name, -1, 1, raw.bytes};
     if (int64_t(checkpoint.arrays.size()) == max_arrays)
         fail(Status::limit, place, "more than %lld tensors", (long long)max_arrays);
     if (array.rows < 1 || array.columns < 1) fail(Status::shape, place, "a tensor of no numbers");

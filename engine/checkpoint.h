@@ -10,6 +10,15 @@
 
 namespace alia {
 
+// Numbers that no kernel reads by themselves, by safetensors' names: what quantised weights are made of
+// (engine/quantised.h).
+enum class Raw : uint8_t { none, BOOL, U8, I8, F8_E5M2, F8_E4M3, I16, U16, I32, U32, F64, I64, U64 };
+struct RawInfo {
+    const char* name;
+    int bytes;
+};
+const RawInfo& info(Raw);
+
 // A matrix of `rows` rows; a vector has one row. Borrowed from the checkpoint's file; its bytes are nowhere aligned.
 struct Array {
     std::string name;
@@ -17,8 +26,9 @@ struct Array {
     int64_t rows = 0, columns = 0;
     const std::byte* data = nullptr;
     int64_t bytes = 0;
-    int file = 0;        // index into Checkpoint::files
-    int64_t offset = 0;  // of data in that file
+    int file = 0;         // index into Checkpoint::files
+    int64_t offset = 0;   // of data in that file
+    Raw raw = Raw::none;  // where it is set, `format` says nothing
 };
 
 struct Checkpoint {
@@ -28,6 +38,7 @@ struct Checkpoint {
     std::string path;                                // as opened: a directory or a file
     std::vector<std::shared_ptr<const File>> files;  // that hold arrays
     std::vector<Array> arrays;                       // by name, no name twice
+    std::vector<Array> parts;                        // of quantised weights: raw numbers; by name, none of `arrays`
     // GGUF: the metadata as one object ("llama.block_count": 30, ...), keys as in the file.
     // Hugging Face directory: config.json.
     JsonDocument metadata;
@@ -35,6 +46,7 @@ struct Checkpoint {
     std::string metadata_path, generation_path;  // the files that these two come from, or would
 
     const Array* find(std::string_view name) const;
+    const Array* find_part(std::string_view name) const;
     // For errors about an array: its file, name and offset.
     Place place(const Array&) const;
 };

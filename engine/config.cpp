@@ -4,66 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/keys.h"
+
 namespace alia {
 
 namespace {
-
-using std::optional;
-
-// An object whose members are read with checks that name file and key.
-struct Keys {
-    const Json& object;
-    const std::string& file;
-    std::string prefix = {};  // of every key, in the file
-
-    Place place(std::string_view key) const { return {file, key}; }
-    const Json* find(std::string_view key) const { return object.find(key); }
-
-    optional<double> find_real(const std::string& name, double low, double high) const {
-        std::string key = prefix + name;
-        const Json* value = find(key);
-        if (!value) return {};
-        if (!value->number()) fail(Status::malformed, place(key), "is no number");
-        double x = value->as_real();
-        if (!(x >= low && x <= high)) fail(Status::limit, place(key), "is %g, not from %g to %g", x, low, high);
-        return x;
-    }
-    optional<int64_t> find_integer(const std::string& name, int64_t low, int64_t high) const {
-        std::string key = prefix + name;
-        const Json* value = find(key);
-        if (!value) return {};
-        if (!value->is(Json::Kind::integer)) fail(Status::malformed, place(key), "is no whole number");
-        if (value->integer < low || value->integer > high)
-            fail(Status::limit, place(key), "is %lld, not from %lld to %lld", (long long)value->integer, (long long)low,
-                 (long long)high);
-        return value->integer;
-    }
-    optional<bool> find_boolean(const std::string& name) const {
-        std::string key = prefix + name;
-        const Json* value = find(key);
-        if (!value) return {};
-        if (!value->is(Json::Kind::boolean)) fail(Status::malformed, place(key), "is neither true nor false");
-        return value->boolean;
-    }
-    std::string find_string(const std::string& name) const {
-        std::string key = prefix + name;
-        const Json* value = find(key);
-        if (!value) return {};
-        if (!value->is(Json::Kind::string)) fail(Status::malformed, place(key), "is no string");
-        return std::string(value->string());
-    }
-    double real(const std::string& name, double low, double high) const {
-        auto value = find_real(name, low, high);
-        return value ? *value : absent(name);
-    }
-    int64_t integer(const std::string& name, int64_t low, int64_t high) const {
-        auto value = find_integer(name, low, high);
-        return value ? *value : absent(name);
-    }
-    [[noreturn]] int absent(const std::string& name) const {
-        fail(Status::missing, place(prefix + name), "this key is absent");
-    }
-};
 
 constexpr int64_t max_layers = 1024, max_heads = 1024, max_hidden = 1 << 20, max_ffn = 1 << 22;
 constexpr int64_t max_vocabulary = 1 << 24, max_context = 1 << 30;
@@ -110,9 +55,11 @@ void read_shape(Config& c, const Keys& keys, const Spelling& spell) {
     if (c.head_dim % 2) fail(Status::unsupported, keys.place(key), "heads have an odd number of columns");
 }
 
+// GPTQ's tools write biases of zeros where a model has none.
 void refuse_biases(const Checkpoint& checkpoint) {
+    auto zero = [](std::byte b) { return b == std::byte(0); };
     for (const Array& array : checkpoint.arrays)
-        if (array.name.ends_with(".bias"))
+        if (array.name.ends_with(".bias") && !std::all_of(array.data, array.data + array.bytes, zero))
             fail(Status::unsupported, checkpoint.place(array), "biases are not supported");
 }
 
@@ -215,11 +162,6 @@ Config read_hub(const Checkpoint& checkpoint) {
         fail(Status::unsupported, keys.place(classes ? "architectures" : "model_type"),
              "is %.60s; LlamaForCausalLM is supported",
              std::string(classes && !classes->items().empty() ? classes->items()[0].string() : "another").c_str());
-    for (const char* key : {"quantization_config", "compression_config"})
-        if (keys.find(key))
-            fail(Status::unsupported, keys.place(key),
-                 "safetensors with quantised weights are not supported yet: use the model's bf16 weights or a GGUF "
-                 "file");
     for (const char* key : {"attention_bias", "mlp_bias"})
         if (keys.find_boolean(key).value_or(false))
             fail(Status::unsupported, keys.place(key), "biases are not supported");
@@ -227,6 +169,7 @@ Config read_hub(const Checkpoint& checkpoint) {
         fail(Status::unsupported, keys.place("hidden_act"), "is %.40s; silu is supported", name.c_str());
 
     c.architecture = "llama";
+    c.quantised = read_quantised_config(checkpoint);
     read_shape(c, keys, hub);
     c.vocabulary = keys.integer("vocab_size", 1, max_vocabulary);
     c.tied = keys.find_boolean("tie_word_embeddings").value_or(false);

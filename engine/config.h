@@ -30,6 +30,22 @@ struct GenerationConfig {
     std::optional<int64_t> top_k;
 };
 
+// How quantised safetensors are stored, beyond what the shapes of their arrays say (engine/quantised.h).
+struct QuantisedConfig {
+    enum class Method { none, gptq, compressed_tensors };
+    struct Scheme {
+        int bits = 0;
+        bool floats = false;
+        bool symmetric = true;
+        int64_t group = -1;  // columns that share a scale; -1: a row, 0: the whole tensor
+    };
+
+    Method method = Method::none;
+    std::vector<Scheme> schemes;  // each of some modules; GPTQ has one
+    int zero_offset = 0;          // GPTQ: by how much zero points are stored too small
+    bool ordered = false;         // GPTQ: groups are not runs of columns (desc_act)
+};
+
 struct Config {
     std::string architecture;  // "llama"
     std::string name;          // of the model where the files say one
@@ -39,6 +55,7 @@ struct Config {
     bool tied = false;             // the head is the embedding table (of GGUF only known when its arrays were read)
     bool neighbour_pairs = false;  // rows of Q and K are permuted so that RoPE turns columns 2 i and 2 i + 1 (GGUF)
     RopeConfig rope;
+    QuantisedConfig quantised;
     int bos = -1;
     std::vector<int> eos;  // every id that ends a generation
     GenerationConfig generation;
@@ -52,6 +69,9 @@ constexpr int max_head_dim = 512;
 // Every number is checked against its siblings and against sane bounds before it is used. Errors: missing, malformed,
 // unsupported (architecture, activation, biases, RoPE kind, partial rotation), limit; each names file and key.
 Config read_config(const Checkpoint&);
+
+// What config.json says of quantisation: quantization_config or, in older files, compression_config.
+QuantisedConfig read_quantised_config(const Checkpoint&);
 
 // Radians a position of each of head_dim / 2 pairs, and the factor of cosine and sine. `dynamic` gives the frequencies
 // below `original`; Rope::factor covers the rest.

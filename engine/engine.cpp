@@ -256,9 +256,6 @@ PassLimits pass_limits(const EngineOptions& o) {
     in_range("context", o.context, int64_t(1) << 24);
     in_range("chunk", o.chunk, 65536);
     in_range("logit_rows", o.logit_rows, 4096);
-    if (o.cache && *o.cache != Format::F32 && *o.cache != Format::F16 && *o.cache != Format::BF16)
-        fail(Status::invalid_argument, {.file = {}, .item = "cache"},
-             "the KV cache is kept in F32, F16 or BF16, not in %s", info(*o.cache).name);
     return {.tokens = std::max(o.chunk, o.logit_rows), .outputs = o.logit_rows, .sequences = 1, .context = o.context};
 }
 

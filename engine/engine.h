@@ -10,7 +10,7 @@ struct EngineOptions {
     int64_t context = 4096;       // positions of the KV cache
     int chunk = 256;              // prompt tokens a step takes at most
     int logit_rows = 32;          // rows of logits a step computes at most
-    std::optional<Format> cache;  // F32, F16 or BF16; nothing: what the device prefers
+    std::optional<Format> cache;  // as Cache takes it; nothing: what the device prefers
     int threads = 0;              // 0: as the model's
 };
 

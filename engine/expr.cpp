@@ -40,14 +40,17 @@ Tensor Ops::norm(Tensor x, const float* w, double eps) {
 
 Tensor Ops::linear(Tensor x, const Weight& w) {
     int64_t columns = 0;
-    for (const Tensor& piece : w) {
+    for (const Piece& piece : w) {
         expect(piece.columns == x.columns, "linear", x, piece);
         columns += piece.rows;
     }
     Tensor y = matrix(x.rows, columns);
     int64_t first = 0;
-    for (const Tensor& piece : w) {
-        if (!arena.measuring()) kernels.linear(stream, role, y.slice(first, piece.rows), x, piece);
+    for (const Piece& piece : w) {
+        auto temporaries = scope();
+        const Tensor in = piece.order ? this->columns(x, piece.order) : x;
+        void* scratch = arena.take(kernels.scratch_bytes(piece.format, x.rows, x.columns));
+        if (!arena.measuring()) kernels.linear(stream, role, y.slice(first, piece.rows), in, piece, scratch);
         first += piece.rows;
     }
     return y;
@@ -64,9 +67,10 @@ void Ops::rotate(Tensor x, Tensor angles) {
     if (!arena.measuring()) kernels.rotate(stream, x, angles);
 }
 
-void Ops::store(Tensor cache, Tensor x, const int32_t* slot) {
-    expect(cache.columns == x.columns, "store", cache, x);
-    if (!arena.measuring()) kernels.store(stream, cache, x, slot);
+void Ops::store(Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, const int32_t* slot, int64_t head_dim) {
+    expect(k_cache.columns == k.columns && k.columns % head_dim == 0, "store", k_cache, k);
+    expect(v_cache.columns == v.columns && v.rows == k.rows, "store", v_cache, v);
+    if (!arena.measuring()) kernels.store(stream, k_cache, v_cache, k, v, slot, int(head_dim));
 }
 
 Tensor Ops::attend(Tensor q, Tensor k, Tensor v, const Batch& b, int64_t head_dim) {
@@ -86,6 +90,12 @@ Tensor Ops::glu(Tensor x) {
 void Ops::add(Tensor x, Tensor a) {
     expect(x.rows == a.rows && x.columns == a.columns, "add", x, a);
     if (!arena.measuring()) kernels.add(stream, x, a);
+}
+
+Tensor Ops::columns(Tensor x, const int32_t* index) {
+    Tensor y = matrix(x.rows, x.columns);
+    if (!arena.measuring()) kernels.columns(stream, y, x, index);
+    return y;
 }
 
 Tensor Ops::rows(Tensor x, const int32_t* index, int n) {

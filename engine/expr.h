@@ -47,11 +47,12 @@ struct Ops {
     Tensor linear(Tensor x, const Weight& w);
     Tensor angles(const int32_t* position, int n, const Rope& rope);
     void rotate(Tensor x, Tensor angles);
-    void store(Tensor cache, Tensor x, const int32_t* slot);
+    void store(Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, const int32_t* slot, int64_t head_dim);
     Tensor attend(Tensor q, Tensor k, Tensor v, const Batch& b, int64_t head_dim);
     Tensor glu(Tensor x);
     void add(Tensor x, Tensor a);
     Tensor rows(Tensor x, const int32_t* index, int n);
+    Tensor columns(Tensor x, const int32_t* index);  // all of them, in another order
 };
 
 }  // namespace alia

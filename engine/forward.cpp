@@ -18,8 +18,7 @@ Tensor forward(Ops op, const Model& m, const Cache::View& kv, const Batch& b) {
         Tensor v = qkv.slice(c.q_dim() + c.kv_dim(), c.kv_dim());
         op.rotate(q, angles);
         op.rotate(k, angles);
-        op.store(kv.k[l], k, b.slot);
-        op.store(kv.v[l], v, b.slot);
+        op.store(kv.k[l], kv.v[l], k, v, b.slot, c.head_dim);
         op.add(x, op.linear(op.attend(q, kv.k[l], kv.v[l], b, c.head_dim), w.o));
 
         h = op.norm(x, w.ffn_norm, c.eps);

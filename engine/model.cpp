@@ -1,7 +1,10 @@
 // From named arrays to packed weights.
 #include "engine/model.h"
 
+#include <algorithm>
 #include <cstdio>
+
+#include "engine/quantised.h"
 
 namespace alia {
 namespace {
@@ -41,6 +44,8 @@ class Builder {
         total = bytes;
         const Names& n = checkpoint.kind == Checkpoint::Kind::gguf ? gguf_names : safetensors_names;
         Weight embed = stack({matrix(n.embed, 0, c.vocabulary, c.hidden)});
+        if (embed[0].ordered)
+            fail(Status::unsupported, {checkpoint.path, n.embed}, "an embedding table whose columns are reordered");
         model.embed = embed[0];
         for (int l = 0; l < c.layers; ++l) {
             Layer w;
@@ -59,32 +64,54 @@ class Builder {
     }
 
   private:
-    // An array, and whether its rows are permuted so that RoPE turns neighbouring columns.
+    // A matrix in the files: an array whose rows are used where they lie, or a quantised weight that is converted.
     struct Source {
-        const Array* array;
-        bool neighbours = false;
+        const Array* array;  // or the codes of the quantised weight
+        std::optional<Quantised> quantised = {};
+        bool neighbours = false;  // rows are permuted so that RoPE turns neighbouring columns
+
+        Format format() const { return quantised ? quantised->format : array->format; }
+        int64_t rows() const { return quantised ? quantised->rows : array->rows; }
+        int64_t columns() const { return quantised ? quantised->columns : array->columns; }
+        std::span<const int32_t> order() const { return quantised ? quantised->order : std::span<const int32_t>{}; }
+        bool stacks_on(const Source& s) const {
+            return format() == s.format() &&
+                   std::equal(order().begin(), order().end(), s.order().begin(), s.order().end());
+        }
     };
 
-    const Array& find(const char* pattern, int layer) {
+    std::string name_of(const char* pattern, int layer) {
         char name[96];
         std::snprintf(name, sizeof name, pattern, layer);
+        return name;
+    }
+
+    const Array& find(const std::string& name, int64_t rows, int64_t columns) {
         const Array* a = checkpoint.find(name);
+        if (const Array* raw = checkpoint.find_part(name))
+            fail(Status::unsupported, checkpoint.place(*raw), "is stored as %s, and config.json does not say how",
+                 info(raw->raw).name);
         if (!a)
             fail(Status::missing, {checkpoint.path, name}, "the model needs this tensor and the files do not have it");
+        if (a->rows != rows || a->columns != columns)
+            fail(Status::shape, checkpoint.place(*a), "%lld rows of %lld, but the configuration asks for %lld of %lld",
+                 (long long)a->rows, (long long)a->columns, (long long)rows, (long long)columns);
         return *a;
     }
 
     Source matrix(const char* pattern, int layer, int64_t rows, int64_t columns) {
-        const Array& a = find(pattern, layer);
-        if (a.rows != rows || a.columns != columns)
-            fail(Status::shape, checkpoint.place(a), "%lld rows of %lld, but the configuration asks for %lld of %lld",
-                 (long long)a.rows, (long long)a.columns, (long long)rows, (long long)columns);
-        return {&a};
+        const std::string name = name_of(pattern, layer);
+        const auto module = std::string_view(name).substr(0, name.rfind('.') + 1);
+        if (auto q = find_quantised(checkpoint, c.quantised, module, rows, columns)) return {q->codes, std::move(q)};
+        return {&find(name, rows, columns)};
     }
-    Source turned(Source s) { return {s.array, c.neighbour_pairs}; }
+    Source turned(Source s) {
+        s.neighbours = c.neighbour_pairs;
+        return s;
+    }
 
     // Row i of the matrix as the model wants it.
-    const std::byte* row(Source s, int64_t i) {
+    const std::byte* row(const Source& s, int64_t i) {
         if (s.neighbours) {
             const int64_t half = c.head_dim / 2, d = i % c.head_dim;
             i += 2 * (d % half) + d / half - d;
@@ -95,51 +122,64 @@ class Builder {
     Weight stack(std::vector<Source> sources) {
         Weight w;
         for (size_t first = 0, last; first < sources.size(); first = last) {
-            const Format format = sources[first].array->format;
-            for (last = first; last < sources.size() && sources[last].array->format == format;) ++last;
+            for (last = first; last < sources.size() && sources[last].stacks_on(sources[first]);) ++last;
             w.push_back(piece(std::span(sources).subspan(first, last - first)));
         }
         return w;
     }
 
-    Tensor piece(std::span<const Source> sources) {
-        Tensor w{.columns = sources[0].array->columns, .format = sources[0].array->format};
-        for (const Source& s : sources) w.rows += s.array->rows;
-        const int64_t bytes = kernels.packed_bytes(w.format, w.rows, w.columns);
+    Piece piece(std::span<const Source> sources) {
+        Piece w;
+        w.columns = sources[0].columns();
+        w.format = sources[0].format();
+        for (const Source& s : sources) w.rows += s.rows();
+        const auto order = sources[0].order();
+        w.ordered = !order.empty();
+        const int64_t bytes = kernels.packed_bytes(w.format, w.rows, w.columns),
+                      order_bytes = int64_t(order.size_bytes());
         model.parameters += w.rows * w.columns;
-        count(w.format, bytes);
+        count(w.format, bytes + order_bytes);
         if (!model.device) return w;
         w.data = model.buffers.emplace_back(*model.device, bytes).data();
+        if (w.ordered) w.order = static_cast<const int32_t*>(upload(order.data(), order_bytes));
         pack(w, sources);
         for (const Source& s : sources) checkpoint.files[s.array->file]->forget(s.array->data, size_t(s.array->bytes));
-        done += bytes;
+        done += bytes + order_bytes;
         if (progress && !progress({"weights", done, total})) fail(Status::cancelled, "the load was cancelled");
         return w;
     }
 
-    // In slices, so that the pointers take little memory however many rows there are.
-    void pack(Tensor w, std::span<const Source> sources) {
-        constexpr int64_t slice = 64 * pack_rows;
-        const void* rows[slice];
+    // In slices, so that the pointers and converted rows take little memory however many rows there are.
+    void pack(const Piece& w, std::span<const Source> sources) {
+        constexpr int64_t most = 64 * pack_rows, most_bytes = 4 << 20;
+        const int64_t row_size = row_bytes(w.format, w.columns);
+        const bool converted = sources[0].quantised.has_value();
+        const int64_t slice =
+            converted ? std::clamp<int64_t>(most_bytes / row_size / pack_rows * pack_rows, pack_rows, most) : most;
+        std::vector<const void*> rows(size_t(std::min(slice, w.rows)));
+        std::vector<std::byte> blocks(converted ? rows.size() * size_t(row_size) : 0);
         const Source* source = sources.data();
         int64_t next = 0;  // of the source's rows
         for (int64_t first = 0, count; first < w.rows; first += count) {
             count = std::min(slice, w.rows - first);
-            for (int64_t i = 0; i < count; ++i) {
-                if (next == source->array->rows) ++source, next = 0;
-                rows[i] = row(*source, next++);
+            for (int64_t i = 0, n; i < count; i += n, next += n) {
+                if (next == source->rows()) ++source, next = 0;
+                n = std::min(count - i, source->rows() - next);
+                if (converted) convert_rows(*source->quantised, next, n, &blocks[size_t(i * row_size)], model.threads);
+                for (int64_t j = 0; j < n; ++j)
+                    rows[size_t(i + j)] = converted ? &blocks[size_t((i + j) * row_size)] : row(*source, next + j);
             }
-            kernels.pack(model.device->stream, w, first, count, rows);
+            kernels.pack(model.device->stream, w, first, count, rows.data());
         }
     }
 
     const float* vector(const char* pattern, int layer) {
-        const Source s = matrix(pattern, layer, 1, c.hidden);
+        const Array& a = find(name_of(pattern, layer), 1, c.hidden);
         model.parameters += c.hidden;
         count(Format::F32, c.hidden * int64_t(sizeof(float)));
         if (!model.device) return nullptr;
         std::vector<float> values(size_t(c.hidden), 0.f);
-        decode_row(s.array->format, s.array->data, c.hidden, values.data());
+        decode_row(a.format, a.data, c.hidden, values.data());
         const int64_t bytes = c.hidden * int64_t(sizeof(float));
         done += bytes;
         return static_cast<const float*>(upload(values.data(), bytes));

@@ -8,9 +8,15 @@
 
 namespace alia {
 
-// A weight matrix as the device has packed it, in one or more pieces stacked by rows: Q, K and V of one format are one
-// piece, of different formats two or three.
-using Weight = std::vector<Tensor>;
+// Rows of a weight as the device has packed them.
+struct Piece : Tensor {
+    bool ordered = false;            // place i of a row belongs to column order[i] of x
+    const int32_t* order = nullptr;  // [columns] on the device
+};
+
+// A weight matrix in one or more pieces stacked by rows: Q, K and V of one format and order are one piece, of different
+// ones two or three.
+using Weight = std::vector<Piece>;
 
 struct Layer {
     const float* attn_norm = nullptr;  // [hidden]

@@ -11,11 +11,13 @@ namespace {
 
 constexpr uint64_t max_header = 100'000'000;  // the format's own limit
 
-Format format_of(const Json* dtype, const Place& place) {
+void read_dtype(Array& array, const Json* dtype, const Place& place) {
     if (!dtype || !dtype->is(Json::Kind::string)) fail(Status::malformed, place, "no dtype");
     std::string_view name = dtype->string();
     for (Format f : {Format::F32, Format::F16, Format::BF16})
-        if (name == info(f).name) return f;
+        if (name == info(f).name) return void(array.format = f);
+    for (Raw r = Raw::BOOL; r <= Raw::U64; r = Raw(int(r) + 1))
+        if (name == info(r).name) return void(array.raw = r);
     fail(Status::unsupported, place, "numbers of dtype %.*s", int(std::min<size_t>(name.size(), 32)), name.data());
 }
 
@@ -34,13 +36,14 @@ Array read_array(const Json& tensor, const File& file, int64_t data_start) {
     if (!tensor.is(Json::Kind::object)) fail(Status::malformed, place, "is not described by an object");
     Array array;
     array.name = tensor.key;
-    array.format = format_of(tensor.find("dtype"), place);
+    read_dtype(array, tensor.find("dtype"), place);
 
     auto shape = integers(tensor, "shape", place);
-    if (shape.empty() || shape.size() > 2)
-        fail(Status::unsupported, place, "a tensor of rank %zu: only vectors and matrices are read", shape.size());
+    if (shape.size() > 2)
+        fail(Status::unsupported, place, "a tensor of rank %zu: only numbers, vectors and matrices are read",
+             shape.size());
     array.rows = shape.size() == 2 ? shape[0].integer : 1;
-    array.columns = shape.back().integer;
+    array.columns = shape.empty() ? 1 : shape.back().integer;
 
     auto range = integers(tensor, "data_offsets", place);
     if (range.size() != 2 || range[0].integer > range[1].integer)
@@ -129,6 +132,7 @@ Checkpoint open_sharded(const std::string& directory, const std::string& index_p
     for (size_t i = 0; i < expected.size(); ++i) {
         std::string_view name = weight_map->items()[i].key;
         const Array* array = checkpoint.find(name);
+        if (!array) array = checkpoint.find_part(name);
         if (!array || array->file != expected[i])
             fail(Status::missing, {checkpoint.files[expected[i]]->path, name},
                  "the index says that this tensor is here");
@@ -150,6 +154,10 @@ Checkpoint read_safetensors(std::vector<std::shared_ptr<const File>> shards, con
     for (size_t i = 0; i < free.size(); ++i)
         if (free[i] != 0)
             fail(Status::malformed, {checkpoint.files[i]->path}, "%lld bytes belong to no tensor", (long long)free[i]);
+    auto raw = std::stable_partition(checkpoint.arrays.begin(), checkpoint.arrays.end(),
+                                     [](const Array& array) { return array.raw == Raw::none; });
+    checkpoint.parts.assign(std::make_move_iterator(raw), std::make_move_iterator(checkpoint.arrays.end()));
+    checkpoint.arrays.erase(raw, checkpoint.arrays.end());
     return checkpoint;
 }
 

@@ -1,7 +1,7 @@
 // The number formats: how a block of numbers is laid out in bytes and becomes floats.
 //
 // A format is a struct with
-//     name, gguf (the type's number in GGUF files), n (numbers a block), bytes (a block), unit (bytes that stay
+//     name, gguf (the type's number in GGUF files, or -1), n (numbers a block), bytes (a block), unit (bytes that stay
 //     together when a table interleaves the blocks of several rows), and decode(block, out): calls out(k, value) for
 //     every k in [0, n).
 // decode is written over lanes: `block` reads one row's block (One, below) or the same block of many rows side by side
@@ -48,6 +48,12 @@ ALIA_HD static inline float to_float(f16 h) {
     return as_float((magnitude >= 0x0F800000 ? magnitude | 0x7F800000 : as_bits(f)) | sign);
 }
 ALIA_HD static inline float to_float(bf16 h) { return as_float(uint32_t(h.bits) << 16); }
+// The eight bits of E4M3 without infinities (https://arxiv.org/abs/2209.05433): as above, 2^-120 too small in place.
+ALIA_HD static inline float e4m3_to_float(uint8_t bits) {
+    uint32_t magnitude = bits & 0x7F;
+    float f = magnitude == 0x7F ? as_float(0x7FC00000) : as_float(magnitude << 20) * as_float(0x7B800000);  // 2^120
+    return as_float(as_bits(f) | uint32_t(bits & 0x80) << 24);
+}
 
 // To the nearest, ties to even; NaN stays NaN.
 ALIA_HD static inline bf16 to_bf16(float f) {
@@ -77,6 +83,7 @@ struct One {
         memcpy(&f, p + i, 4);
         return f;
     }
+    ALIA_HD float fp8(int i) const { return e4m3_to_float(p[i]); }
     ALIA_HD static float real(int32_t q) { return float(q); }
     // The q-th of sixteen values, 0 <= q < 16.
     ALIA_HD static float pick(const int8_t (&values)[16], int32_t q) { return values[q]; }
@@ -323,12 +330,48 @@ struct IQ4_XS {
     }
 };
 
+// The three below exist in memory only: what 8-bit safetensors are turned into.
+
+// d[4] f32, q[32] signed.   x = d q
+struct I8 {
+    static constexpr auto name = "I8";
+    static constexpr int gguf = -1, n = 32, bytes = 36, unit = 1;
+    template <class B, class Out>
+    ALIA_HD static void decode(const B& b, Out&& out) {
+        auto d = b.single(0);
+        for (int k = 0; k < 32; ++k) out(k, d * b.real(b.i8(4 + k)));
+    }
+};
+
+// d[4] f32, m[4] f32, q[32].   x = d q + m
+struct U8 {
+    static constexpr auto name = "U8";
+    static constexpr int gguf = -1, n = 32, bytes = 40, unit = 1;
+    template <class B, class Out>
+    ALIA_HD static void decode(const B& b, Out&& out) {
+        auto d = b.single(0), m = b.single(4);
+        for (int k = 0; k < 32; ++k) out(k, d * b.real(b.u8(8 + k)) + m);
+    }
+};
+
+// d[4] f32, q[32] in E4M3.   x = d q
+struct E4M3 {
+    static constexpr auto name = "E4M3";
+    static constexpr int gguf = -1, n = 32, bytes = 36, unit = 1;
+    template <class B, class Out>
+    ALIA_HD static void decode(const B& b, Out&& out) {
+        auto d = b.single(0);
+        for (int k = 0; k < 32; ++k) out(k, d * b.fp8(4 + k));
+    }
+};
+
 template <class... F>
 struct List {
     static constexpr int size = sizeof...(F);
 };
 
-using Formats = List<F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS>;
+using Formats =
+    List<F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, I8, U8, E4M3>;
 
 // In the order of Formats.
 enum class Format : uint8_t {
@@ -346,13 +389,16 @@ enum class Format : uint8_t {
     Q5_K,
     Q6_K,
     IQ4_NL,
-    IQ4_XS
+    IQ4_XS,
+    I8,
+    U8,
+    E4M3
 };
-static_assert(int(Format::IQ4_XS) + 1 == Formats::size);
+static_assert(int(Format::E4M3) + 1 == Formats::size);
 
 struct FormatInfo {
     const char* name;
-    int gguf;   // the type's number in GGUF files
+    int gguf;   // the type's number in GGUF files, or -1
     int n;      // numbers in a block
     int bytes;  // bytes of a block
 };

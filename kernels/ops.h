@@ -72,7 +72,14 @@ struct SampleResult {
 struct Stream;  // a backend's queue of work and what it needs to run it
 
 struct DeviceOptions {
-    int threads = 0;  // CPU backends: 0 takes what the machine and the control group allow
+    int threads = 0;   // CPU backends: 0 takes what the machine and the control group allow
+    bool pin = false;  // each thread keeps to one processor
+};
+
+// What the machine reaches in loops that do nothing else, with all of the stream's threads. 0: no such instruction.
+struct Roofs {
+    double read = 0, copy = 0;  // bytes a second of memory far larger than the caches; copy counts each byte once
+    double f32 = 0, int8 = 0, bf16 = 0;  // multiply-adds a second
 };
 
 struct Kernels {
@@ -94,21 +101,28 @@ struct Kernels {
 
     void (*embed)(Stream*, Tensor y, Tensor w, const int32_t* token);      // y[i] = w[token[i]]; w packed
     void (*norm)(Stream*, Tensor y, Tensor x, const float* w, float eps);  // y = x / sqrt(mean(x^2) + eps) * w, a row
-    void (*linear)(Stream*, Role, Tensor y, Tensor x, Tensor w);           // y = x w^T; w packed
-    void (*angles)(Stream*, Tensor y, const int32_t* position, Rope);      // y[i] = scale (cos.., sin..), [n][2 pairs]
-    void (*rotate)(Stream*, Tensor x, Tensor angles);                      // every head of x turned by its row's angles
-    void (*store)(Stream*, Tensor cache, Tensor x, const int32_t* slot);   // cache[slot[i]] = x[i]
-    void (*attend)(Stream*, Tensor y, Tensor q, Tensor k, Tensor v, const Batch&, int head_dim);
-    // y = softmax(q k^T / sqrt(head_dim)) v over positions 0..position; k, v are caches [slots][kv heads * head_dim];
-    // query head h reads KV head h / (query heads / KV heads)
-    void (*glu)(Stream*, Tensor y, Tensor x);                         // y = silu(x[:, :c]) * x[:, c:], c = y.columns
-    void (*add)(Stream*, Tensor x, Tensor a);                         // x += a
-    void (*rows)(Stream*, Tensor y, Tensor x, const int32_t* index);  // y[i] = x[index[i]]
+    // y = x w^T; w packed. `scratch` has scratch_bytes(w.format, x.rows, x.columns) bytes, 64-byte aligned.
+    void (*linear)(Stream*, Role, Tensor y, Tensor x, Tensor w, void* scratch);
+    int64_t (*scratch_bytes)(Format, int64_t rows, int64_t columns);
+    void (*angles)(Stream*, Tensor y, const int32_t* position, Rope);  // y[i] = scale (cos.., sin..), [n][2 pairs]
+    void (*rotate)(Stream*, Tensor x, Tensor angles);                  // every head of x turned by its row's angles
+    // Caches are [slots][kv heads * head_dim] in F32, F16, BF16 or, where head_dim is a multiple of its block, Q8_0;
+    // how the page_positions rows of a page lie in the page's bytes is the table's own. Row slot[i] of k_cache = k[i],
+    // of v_cache = v[i].
+    void (*store)(Stream*, Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, const int32_t* slot, int head_dim);
+    // y = softmax(q k^T / sqrt(head_dim)) v over positions 0..position of the caches; query head h reads KV head
+    // h / (query heads / KV heads)
+    void (*attend)(Stream*, Tensor y, Tensor q, Tensor k_cache, Tensor v_cache, const Batch&, int head_dim);
+    void (*glu)(Stream*, Tensor y, Tensor x);                            // y = silu(x[:, :c]) * x[:, c:], c = y.columns
+    void (*add)(Stream*, Tensor x, Tensor a);                            // x += a
+    void (*rows)(Stream*, Tensor y, Tensor x, const int32_t* index);     // y[i] = x[index[i]]
+    void (*columns)(Stream*, Tensor y, Tensor x, const int32_t* index);  // y[i][j] = x[i][index[j]]
     void (*sample)(Stream*, SampleResult* results, Tensor logits, const SampleRow*);  // host results, a record a row
+    Roofs (*measure)(Stream*);  // takes about a second and 256 MiB; fails with out_of_memory
 };
 
 extern const Kernels ref_kernels, cpu_base;
-extern const Kernels cpu_avx2, cpu_avx512;  // where the library is built for x86-64
+extern const Kernels cpu_avx2, cpu_avx512, cpu_avx512bf16;  // where the library is built for x86-64
 
 // Gumbel noise of the draw: -log(-log(u)), u in (0, 1) from a counter-based generator (splitmix64's finaliser over
 // seed, position and token), so that a draw depends on nothing else.

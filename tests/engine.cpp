@@ -179,7 +179,7 @@ TEST_CASE("what a request asks for is checked before anything runs") {
     CHECK(run(engine).back().finish == Finish::length);
     CHECK_THROWS_AS(Engine(model(), {.context = 0}), Error);
     CHECK_THROWS_AS(Engine(model(), {.chunk = 0}), Error);
-    CHECK_THROWS_AS(Engine(model(), {.cache = Format::Q8_0}), Error);
+    CHECK_THROWS_AS(Engine(model(), {.cache = Format::Q4_0}), Error);
 }
 
 TEST_CASE("a 16-bit cache changes logits a little and halves its memory") {

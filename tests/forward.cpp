@@ -52,6 +52,19 @@ std::shared_ptr<const Model> load(const std::string& path, const std::string& de
     return load_model(models + path, {.device = device, .threads = threads});
 }
 
+// What a table's products may lose, whose inputs it keeps in 8 bits for quantised weights and in bf16 where the processor
+// multiplies those; a tiny random model shows it more than a trained one.
+double tolerance(const Case& c, const Model& m) {
+    const std::string table = m.device->kernels.name;
+    double most = c.tolerance;
+    for (auto [format, bytes] : m.weights)
+        if (table != "ref" && info(format).n > 1)
+            most = std::max(most, 0.1);
+        else if (table == "cpu_avx512bf16" && format == Format::BF16)
+            most = std::max(most, 0.01);
+    return most;
+}
+
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
@@ -65,9 +78,10 @@ TEST_CASE("logits of every model agree with the independent implementation") {
         for (const std::string& device : devices) {
             INFO(c.name << " on " << device);
             const auto model = load(c.path, device);
-            Engine engine(model, {.context = 256});
+            Engine engine(model, {.context = 256, .cache = Format::F32});
             const auto expected = read_npy(models + c.name + ".logits.npy");
-            REQUIRE(distance(teacher_forced(engine, read_ids(models + c.name + ".ids.txt")), expected) < c.tolerance);
+            REQUIRE(distance(teacher_forced(engine, read_ids(models + c.name + ".ids.txt")), expected) <
+                    tolerance(c, *model));
         }
 }
 
@@ -182,9 +196,11 @@ TEST_CASE("transformers gives the same logits for every RoPE kind and head layou
         ++compared;
         for (const std::string& device : devices) {
             INFO(c.name << " on " << device);
-            Engine engine(load(c.path, device), {.context = 256});
+            const auto model = load(c.path, device);
+            Engine engine(model, {.context = 256, .cache = Format::F32});
             const auto expected = read_npy(models + c.name + ".transformers.npy");
-            REQUIRE(distance(teacher_forced(engine, read_ids(models + c.name + ".ids.txt")), expected) < c.tolerance);
+            REQUIRE(distance(teacher_forced(engine, read_ids(models + c.name + ".ids.txt")), expected) <
+                    tolerance(c, *model));
         }
     }
     CHECK(compared >= 12);

@@ -57,24 +57,6 @@ void rotate(Stream* s, Tensor x, Tensor angles) {
     });
 }
 
-template <class T, class Convert>
-void store_as(Stream* s, Tensor cache, Tensor x, const int32_t* slot, Convert convert) {
-    parallel(s, x.rows, [&](int64_t row) {
-        const float* in = x.row(row);
-        T* out = cache.row<T>(slot[row]);
-        for (int64_t i = 0; i < x.columns; ++i) out[i] = convert(in[i]);
-    });
-}
-
-void store_rows(Stream* s, Tensor cache, Tensor x, const int32_t* slot) {
-    if (cache.format == Format::F32)
-        store_as<float>(s, cache, x, slot, [](float f) { return f; });
-    else if (cache.format == Format::F16)
-        store_as<f16>(s, cache, x, slot, [](float f) { return to_f16(f); });
-    else
-        store_as<bf16>(s, cache, x, slot, [](float f) { return to_bf16(f); });
-}
-
 void glu(Stream* s, Tensor y, Tensor x) {
     parallel(s, y.rows, [&](int64_t row) {
         const float *gate = x.row(row), *up = gate + y.columns;
@@ -98,6 +80,14 @@ void add(Stream* s, Tensor x, Tensor a) {
 
 void rows(Stream* s, Tensor y, Tensor x, const int32_t* index) {
     parallel(s, y.rows, [&](int64_t row) { memcpy(y.row(row), x.row(index[row]), y.columns * sizeof(float)); });
+}
+
+void columns(Stream* s, Tensor y, Tensor x, const int32_t* index) {
+    parallel(s, y.rows, [&](int64_t row) {
+        const float* in = x.row(row);
+        float* out = y.row(row);
+        for (int64_t j = 0; j < y.columns; ++j) out[j] = in[index[j]];
+    });
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // hold intrinsics. Included once per instruction set: everything here is private to its table.
 #pragma once
 #include <cmath>
+#include <type_traits>
 #if defined(__SSE4_1__)
 #include <immintrin.h>
 #endif
@@ -118,12 +119,12 @@ inline void store(float* p, Floats a, int64_t n) { memcpy(p, &a, n * sizeof(floa
 
 inline Ints bits(Floats a) {
     Ints r;
-    memcpy(&r, &a, sizeof r);
+    for (int i = 0; i < parts; ++i) r.v[i] = (IntPart)a.v[i];
     return r;
 }
 inline Floats from_bits(Ints a) {
     Floats r;
-    memcpy(&r, &a, sizeof r);
+    for (int i = 0; i < parts; ++i) r.v[i] = (FloatPart)a.v[i];
     return r;
 }
 inline Floats real(Ints a) {
@@ -167,6 +168,26 @@ inline Ints widen(const uint16_t* p) {
     return r;
 }
 
+// Lane by lane, from a table of sixteen bytes.
+inline Ints pick(const uint8_t (&table)[16], Ints index) {
+    Ints r;
+#if defined(__AVX512F__)
+    const __m512i t = _mm512_maskz_broadcast_i32x4(0xFFFF, _mm_loadu_si128((const __m128i*)table));
+    r.v[0] = (IntPart)_mm512_shuffle_epi8(t, (__m512i)index.v[0]);
+#elif defined(__AVX2__)
+    const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)table));
+    for (int i = 0; i < parts; ++i) r.v[i] = (IntPart)_mm256_shuffle_epi8(t, (__m256i)index.v[i]);
+#elif defined(__SSE4_1__)
+    const __m128i t = _mm_loadu_si128((const __m128i*)table);
+    for (int i = 0; i < parts; ++i) r.v[i] = (IntPart)_mm_shuffle_epi8(t, (__m128i)index.v[i]);
+#else
+    const uint8_t* from = reinterpret_cast<const uint8_t*>(&index);
+    uint8_t* to = reinterpret_cast<uint8_t*>(&r);
+    for (int i = 0; i < 4 * lanes; ++i) to[i] = table[from[i] & 15];
+#endif
+    return r;
+}
+
 // As to_float of formats.h.
 inline Floats half_to_float(Ints h) {
     Ints magnitude = (h & 0x7FFF) << 13;
@@ -179,6 +200,120 @@ inline Floats half_to_float(Ints h) {
     return from_bits(r | sign);
 }
 inline Floats brain_to_float(Ints b) { return from_bits(b << 16); }
+
+// Sixteen numbers of a format that is one number a block.
+inline Floats load_as(const float* p) { return load(p); }
+inline Floats load_as(const bf16* p) { return brain_to_float(widen(reinterpret_cast<const uint16_t*>(p))); }
+inline Floats load_as(const f16* p) {
+#if defined(__AVX512F__)
+    Floats r;
+    r.v[0] = (FloatPart)_mm512_maskz_cvtph_ps(0xFFFF, _mm256_loadu_si256((const __m256i*)p));
+    return r;
+#elif defined(__F16C__)
+    Floats r;
+    for (int i = 0; i < parts; ++i) r.v[i] = (FloatPart)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8 * i)));
+    return r;
+#else
+    return half_to_float(widen(reinterpret_cast<const uint16_t*>(p)));
+#endif
+}
+// Sixteen signed bytes.
+inline Floats load_as(const int8_t* p) { return real((widen(reinterpret_cast<const uint8_t*>(p)) << 24) >> 24); }
+
+// To the nearest integer, ties to even; |a| <= 127. 1.5 * 2^23 leaves it in the lowest bits.
+inline void round_to_bytes(Floats a, int8_t* to) {
+    const Ints r = bits(a + broadcast(12582912.f));
+    for (int i = 0; i < lanes; ++i) to[i] = int8_t(r.v[i / width][i % width]);
+}
+
+inline Ints load_bytes(const void* p) {
+    Ints r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+// The four bytes at p in every lane.
+inline Ints broadcast_four(const void* p) {
+    int32_t four;
+    memcpy(&four, p, 4);
+    return broadcast(four);
+}
+
+constexpr int prefetch_distance = 2048;  // bytes ahead in a stream of weights
+inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+
+// f(0), f(1), ... f(n - 1), each with a constant.
+template <int n, class F>
+inline __attribute__((always_inline)) void unroll(F&& f) {
+    if constexpr (n > 0) {
+        unroll<n - 1>(f);
+        f(std::integral_constant<int, n - 1>{});
+    }
+}
+
+// The sum of `count` additions of four products a lane: unsigned bytes below 2^bits with signed bytes of -127 to 127.
+// Where the instruction set has no such product for eight bits, `bias` is first taken off the unsigned bytes.
+template <int bits, int count>
+struct Products {
+#if defined(__AVX512VNNI__)
+    static constexpr int bias = 0;
+    Ints total;
+    template <int i>
+    void add(Ints w, Ints x) {
+        total.v[0] = (IntPart)_mm512_dpbusd_epi32((__m512i)total.v[0], (__m512i)w.v[0], (__m512i)x.v[0]);
+    }
+#elif defined(__SSE4_1__)
+    static constexpr int bias = bits == 8 ? 128 : 0;
+    // Pairs of products that 16 bits hold: 2 * 127 * (2^bits - 1) each.
+    static constexpr int room = bits >= 7 ? 1 : 32767 / (254 * ((1 << bits) - 1)), batch = room > 8 ? 8 : room;
+    Ints total, pairs;
+    template <int i>
+    void add(Ints w, Ints x) {
+        if constexpr (bits == 8)
+            for (int p = 0; p < parts; ++p) w.v[p] ^= int32_t(0x80808080);
+        for (int p = 0; p < parts; ++p) {
+#if defined(__AVX2__)
+            __m256i a = (__m256i)w.v[p], b = (__m256i)x.v[p];
+            if constexpr (bits == 8) b = _mm256_sign_epi8(b, a), a = _mm256_abs_epi8(a);
+            __m256i product = _mm256_maddubs_epi16(a, b);
+            if constexpr (i % batch > 0) product = _mm256_add_epi16((__m256i)pairs.v[p], product);
+            if constexpr (i % batch == batch - 1 || i == count - 1)
+                total.v[p] += (IntPart)_mm256_madd_epi16(product, _mm256_set1_epi16(1));
+            else
+                pairs.v[p] = (IntPart)product;
+#else
+            __m128i a = (__m128i)w.v[p], b = (__m128i)x.v[p];
+            if constexpr (bits == 8) b = _mm_sign_epi8(b, a), a = _mm_abs_epi8(a);
+            __m128i product = _mm_maddubs_epi16(a, b);
+            if constexpr (i % batch > 0) product = _mm_add_epi16((__m128i)pairs.v[p], product);
+            if constexpr (i % batch == batch - 1 || i == count - 1)
+                total.v[p] += (IntPart)_mm_madd_epi16(product, _mm_set1_epi16(1));
+            else
+                pairs.v[p] = (IntPart)product;
+#endif
+        }
+    }
+#else
+    static constexpr int bias = 0;
+    Ints total;
+    template <int i>
+    void add(Ints w, Ints x) {
+        for (int byte = 0; byte < 32; byte += 8)
+            for (int p = 0; p < parts; ++p) total.v[p] += ((w.v[p] >> byte) & 255) * ((x.v[p] << (24 - byte)) >> 24);
+    }
+#endif
+};
+
+// Two products of bf16 a lane, added to f32 sums.
+#if defined(__AVX512BF16__)
+constexpr bool has_brain_products = true;
+inline Floats add_brain_products(Floats sum, Ints w, Ints x) {
+    sum.v[0] = (FloatPart)_mm512_dpbf16_ps((__m512)sum.v[0], (__m512bh)w.v[0], (__m512bh)x.v[0]);
+    return sum;
+}
+#else
+constexpr bool has_brain_products = false;
+inline Floats add_brain_products(Floats sum, Ints, Ints) { return sum; }
+#endif
 
 // e^x to 2 units in the last place; 0 below -87.3, e^88 above 88. Range reduction to |r| <= ln 2 / 2 and the Taylor
 // series to the seventh power.
@@ -214,10 +349,20 @@ inline float sum(Floats a) {
         for (int i = 0; i < half; ++i) x[i] += x[i + half];
     return x[0];
 }
+inline int32_t lane(Ints a, int i) { return a.v[i / width][i % width]; }
+inline Floats absolute(Floats a) { return from_bits(bits(a) & 0x7FFFFFFF); }
 inline Floats maximum(Floats a, Floats b) {
     for (int i = 0; i < parts; ++i) {
         IntPart more = (IntPart)(b.v[i] > a.v[i]);
         a.v[i] = (FloatPart)((more & (IntPart)b.v[i]) | (~more & (IntPart)a.v[i]));
+    }
+    return a;
+}
+inline Floats clamp(Floats a, Floats least, Floats most) {
+    a = maximum(a, least);
+    for (int i = 0; i < parts; ++i) {
+        IntPart more = (IntPart)(a.v[i] > most.v[i]);
+        a.v[i] = (FloatPart)((more & (IntPart)most.v[i]) | (~more & (IntPart)a.v[i]));
     }
     return a;
 }
@@ -243,15 +388,28 @@ struct Many {
         else
             return u8(i) | u8(i + 1) << 8;
     }
-    Floats half(int i) const { return half_to_float(u16(i)); }
-    Floats brain(int i) const { return brain_to_float(u16(i)); }
-    Floats single(int i) const { return load(reinterpret_cast<const float*>(p + i * lanes)); }
-    static Floats real(Ints q) { return alia::real(q); }
-    static Floats pick(const int8_t (&values)[16], Ints q) {
-        Ints r;
-        for (int i = 0; i < lanes; ++i) r.v[i / width][i % width] = values[q.v[i / width][i % width]];
-        return alia::real(r);
+    Floats half(int i) const {
+        if constexpr (unit == 2)
+            return load_as(reinterpret_cast<const f16*>(p + i * lanes));
+        else
+            return half_to_float(u16(i));
     }
+    Floats brain(int i) const { return brain_to_float(u16(i)); }
+    Floats single(int i) const {
+        if constexpr (unit == 4)
+            return load(reinterpret_cast<const float*>(p + i * lanes));
+        else
+            return from_bits(u8(i) | u8(i + 1) << 8 | u8(i + 2) << 16 | u8(i + 3) << 24);
+    }
+    // As One's: exponent and fraction land 2^120 too low.
+    Floats fp8(int i) const {
+        Ints b = u8(i), magnitude = b & 0x7F;
+        Floats f = from_bits(magnitude << 20) * broadcast(as_float(0x7B800000));
+        Ints r = bits(f) | (b & 0x80) << 24;
+        for (int j = 0; j < parts; ++j) r.v[j] |= (IntPart)(magnitude.v[j] == 0x7F) & 0x7FC00000;
+        return from_bits(r);
+    }
+    static Floats real(Ints q) { return alia::real(q); }
 };
 
 }  // namespace

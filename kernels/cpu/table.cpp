@@ -4,6 +4,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/pointwise.h"
+#include "kernels/cpu/roofs.h"
 #include "kernels/cpu/sample.h"
 #include "kernels/host.h"
 
@@ -18,7 +19,7 @@ Stream* open(const DeviceOptions& o) { return cpu::open_pool(o.threads); }
 extern const Kernels ALIA_TABLE;
 const Kernels ALIA_TABLE = {
     .name = ALIA_NAME(ALIA_TABLE),
-    .cache_format = Format::F32,
+    .cache_format = Format::F16,
     .open = open,
     .close = cpu::close_pool,
     .allocate = host::allocate,
@@ -30,14 +31,17 @@ const Kernels ALIA_TABLE = {
     .embed = embed,
     .norm = norm,
     .linear = linear,
+    .scratch_bytes = scratch_bytes,
     .angles = angles,
     .rotate = rotate,
-    .store = store_rows,
+    .store = store_heads,
     .attend = attend,
     .glu = glu,
     .add = add,
     .rows = rows,
+    .columns = columns,
     .sample = sample,
+    .measure = measure,
 };
 
 }  // namespace alia

@@ -2,6 +2,7 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "kernels/host.h"
@@ -41,8 +42,7 @@ Vector decoded_row(Tensor w, int64_t row) {
 // Row `row` of a cache, from column `first`.
 Vector cache_row(Tensor cache, int64_t row, int64_t first, int64_t count) {
     Eigen::VectorXf f(count);
-    const int64_t size = row_bytes(cache.format, 1);
-    decode_row(cache.format, cache.row<char>(row) + first * size, count, f.data());
+    decode_row(cache.format, cache.row<char>(row) + row_bytes(cache.format, first), count, f.data());
     return f.cast<double>();
 }
 
@@ -58,7 +58,9 @@ void norm(Stream*, Tensor y, Tensor x, const float* w, float eps) {
     }
 }
 
-void linear(Stream*, Role, Tensor y, Tensor x, Tensor w) {
+int64_t scratch_bytes(Format, int64_t, int64_t) { return 0; }
+
+void linear(Stream*, Role, Tensor y, Tensor x, Tensor w, void*) {
     constexpr int64_t block = 64;  // rows of w decoded at once
     if (x.rows == 0) return;
     const Matrix input = view(x).cast<double>();
@@ -95,17 +97,35 @@ void rotate(Stream*, Tensor x, Tensor angles) {
         }
 }
 
-void store(Stream*, Tensor cache, Tensor x, const int32_t* slot) {
-    for (int64_t row = 0; row < x.rows; ++row)
-        for (int64_t i = 0; i < x.columns; ++i) {
-            const float value = x.row(row)[i];
-            if (cache.format == Format::F32)
-                cache.row(slot[row])[i] = value;
-            else if (cache.format == Format::F16)
-                cache.row<f16>(slot[row])[i] = to_f16(value);
-            else
-                cache.row<bf16>(slot[row])[i] = to_bf16(value);
-        }
+// d = largest / 127 as a half, q to the nearest.
+void store_block(const float* x, uint8_t* block) {
+    float largest = 0;
+    for (int i = 0; i < Q8_0::n; ++i) largest = std::max(largest, std::fabs(x[i]));
+    const f16 d = to_f16(largest / 127);
+    std::memcpy(block, &d, 2);
+    for (int i = 0; i < Q8_0::n; ++i) {
+        const double q = to_float(d) > 0 ? std::nearbyint(double(x[i]) / to_float(d)) : 0;
+        block[2 + i] = uint8_t(int8_t(std::clamp(q, -127.0, 127.0)));
+    }
+}
+
+void store_row(Tensor cache, int64_t slot, const float* x) {
+    for (int64_t i = 0; i < cache.columns; ++i)
+        if (cache.format == Format::F32)
+            cache.row(slot)[i] = x[i];
+        else if (cache.format == Format::F16)
+            cache.row<f16>(slot)[i] = to_f16(std::clamp(x[i], -65504.f, 65504.f));
+        else if (cache.format == Format::BF16)
+            cache.row<bf16>(slot)[i] = to_bf16(x[i]);
+        else if (i % Q8_0::n == 0)
+            store_block(x + i, cache.row<uint8_t>(slot) + i / Q8_0::n * Q8_0::bytes);
+}
+
+void store(Stream*, Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, const int32_t* slot, int) {
+    for (int64_t i = 0; i < k.rows; ++i) {
+        store_row(k_cache, slot[i], k.row(i));
+        store_row(v_cache, slot[i], v.row(i));
+    }
 }
 
 void attend(Stream*, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, int dim) {
@@ -139,6 +159,10 @@ void add(Stream*, Tensor x, Tensor a) { view(x) += view(a); }
 
 void rows(Stream*, Tensor y, Tensor x, const int32_t* index) {
     for (int64_t i = 0; i < y.rows; ++i) view(y).row(i) = view(x).row(index[i]);
+}
+
+void columns(Stream*, Tensor y, Tensor x, const int32_t* index) {
+    for (int64_t j = 0; j < y.columns; ++j) view(y).col(j) = view(x).col(index[j]);
 }
 
 void sample_row(SampleResult& result, float* logits, int64_t n, const SampleRow& record) {
@@ -180,6 +204,8 @@ void sample(Stream*, SampleResult* results, Tensor logits, const SampleRow* reco
     for (int64_t i = 0; i < logits.rows; ++i) sample_row(results[i], logits.row(i), logits.columns, records[i]);
 }
 
+Roofs measure(Stream*) { return {}; }
+
 }  // namespace
 
 const Kernels ref_kernels = {
@@ -196,6 +222,7 @@ const Kernels ref_kernels = {
     .embed = embed,
     .norm = norm,
     .linear = linear,
+    .scratch_bytes = scratch_bytes,
     .angles = angles,
     .rotate = rotate,
     .store = store,
@@ -203,7 +230,9 @@ const Kernels ref_kernels = {
     .glu = glu,
     .add = add,
     .rows = rows,
+    .columns = columns,
     .sample = sample,
+    .measure = measure,
 };
 
 }  // namespace alia

@@ -1,4 +1,5 @@
-"""Checks formats.py against ggml's own Python package on random blocks, bit for bit. Needs PyPI's `gguf`.
+"""Checks formats.py against ggml's own Python package on random blocks, and E4M3 against PyTorch, bit for bit. Needs PyPI's
+`gguf` and `torch`.
 
     python check_formats.py --rows 200
 """
@@ -7,15 +8,27 @@ import sys
 
 import gguf
 import numpy as np
+import torch
 
 import formats
+
+
+def check_e4m3():
+    """The number of bytes that differ; a NaN equals any other."""
+    bits = np.arange(256, dtype=np.uint8)
+    ours, theirs = formats.e4m3(bits), torch.from_numpy(bits).view(torch.float8_e4m3fn).float().numpy()
+    different = int(np.count_nonzero((ours.view(np.uint32) != theirs.view(np.uint32)) & ~(np.isnan(ours) & np.isnan(theirs))))
+    print(f"E4M3 bytes: {different} of 256 differ")
+    return different
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100, help="random rows of 512 numbers a format (default %(default)s)")
-    rows, columns, bad = parser.parse_args().rows, 512, 0
+    rows, columns, bad = parser.parse_args().rows, 512, check_e4m3()
     for name, format in formats.formats.items():
+        if format.gguf < 0:
+            continue
         kind = gguf.GGMLQuantizationType[name]
         same_table = (int(kind), *gguf.GGML_QUANT_SIZES[kind]) == (format.gguf, format.n, formats.block_bytes(name))
         raw = formats.random_rows(name, f"check {name}", rows, columns, 1.0) + \

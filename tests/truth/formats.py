@@ -70,8 +70,17 @@ def decode_iq4_xs(b):
     return grouped(scale(b) * s.astype(f32), curve[fields(b["q"], 4, 16)])
 
 
+def e4m3(bits):
+    """E4M3 without infinities: 4 bits of exponent with a bias of 7, 3 of fraction; all ones are NaN."""
+    exponent, fraction = bits >> 3 & 15, bits & 7
+    size = np.where(exponent == 0, fraction * 2.0 ** -9, (8 + fraction) * 2.0 ** (exponent - 10.0))
+    size[(bits & 0x7F) == 0x7F] = np.nan
+    return np.copysign(size, np.where(bits & 0x80, -1.0, 1.0)).astype(f32)
+
+
 d, m = ("d", "<f2"), ("m", "<f2")
-# name: number in GGUF files, block, numbers a block, decode, largest magnitude at d = 1, minimum of a centred block at d = 1
+wide_d, wide_m = ("d", "<f4"), ("m", "<f4")
+# name: number in GGUF files (-1: none has it), block, numbers a block, decode, largest magnitude at d = 1, minimum of a centred block at d = 1
 Format = namedtuple("Format", "gguf block n decode span middle")
 formats = {
     "F32": Format(0, [("x", "<f4")], 1, lambda b: b["x"][:, None], 1, 0),
@@ -98,8 +107,11 @@ formats = {
                                      signed(fields(b["q"], 4, 64) | fields(b["h"], 2, 32) << 4, 32)), 128 * 32, 0),
     "IQ4_NL": Format(20, [d, ("q", "u1", 16)], 32, lambda b: grouped(scale(b), curve[fields(b["q"], 4, 16)]), 127, 0),
     "IQ4_XS": Format(23, [d, ("h", "<u2"), ("l", "u1", 4), ("q", "u1", 128)], 256, decode_iq4_xs, 32 * 127, 0),
+    "I8": Format(-1, [wide_d, ("q", "i1", 32)], 32, lambda b: grouped(scale(b), b["q"]), 128, 0),
+    "U8": Format(-1, [wide_d, wide_m, ("q", "u1", 32)], 32, lambda b: grouped(scale(b), b["q"]) + scale(b, "m"), 127.5, -127.5),
+    "E4M3": Format(-1, [wide_d, ("q", "u1", 32)], 32, lambda b: grouped(scale(b), e4m3(b["q"])), 448, 0),
 }
-by_number = {f.gguf: name for name, f in formats.items()}
+by_number = {f.gguf: name for name, f in formats.items() if f.gguf >= 0}
 
 
 def block_bytes(name):
@@ -122,6 +134,13 @@ def random_bytes(seed, n):
     return np.frombuffer(hashlib.shake_256(seed.encode()).digest(n), np.uint8)
 
 
+def random_blocks(name, seed, rows, columns):
+    blocks = random_bytes(seed, rows * row_bytes(name, columns)).copy().view(formats[name].block)
+    if name == "E4M3":
+        blocks["q"][(blocks["q"] & 0x7F) == 0x7F] = 0  # NaN
+    return blocks
+
+
 def uniform(seed, *shape):
     """Float64 in [-1, 1), multiples of 2^-15."""
     n = int(np.prod(shape))
@@ -142,7 +161,7 @@ def random_rows(name, seed, rows, columns, largest):
     format = formats[name]
     if format.n == 1:
         return encode_float(name, largest * uniform(seed, rows, columns))
-    blocks = random_bytes(seed, rows * row_bytes(name, columns)).copy().view(format.block)
+    blocks = random_blocks(name, seed, rows, columns)
     step = uniform(seed + " scales", len(blocks))
     step = np.copysign(0.5 + 0.5 * abs(step), step) * largest / format.span
     blocks["d"] = step
@@ -153,9 +172,9 @@ def random_rows(name, seed, rows, columns, largest):
 
 def extreme_rows(name, seed, rows, columns):
     """As random_rows, but the floats in the blocks have any finite bits: zeros, subnormals, the largest."""
-    blocks = random_bytes(seed, rows * row_bytes(name, columns)).copy().view(formats[name].block)
+    blocks = random_blocks(name, seed, rows, columns)
     for field in {"d", "m", "x"} & set(blocks.dtype.names):
-        if name == "F32":
+        if blocks[field].dtype.itemsize == 4:
             bits, exponent = blocks[field].view("<u4"), 0x7F800000
         else:
             bits, exponent = blocks[field].view("<u2"), 0x7F80 if name == "BF16" else 0x7C00
@@ -173,7 +192,8 @@ def write_records(path):
                 extreme_rows(name, f"extreme {name}", 1, columns)
             file.write(f"{name} {format.gguf} {rows} {columns} {len(raw)}\n".encode())
             file.write(raw)
-            file.write(decode(name, raw, columns).astype("<f4").tobytes())
+            with np.errstate(over="ignore"):
+                file.write(decode(name, raw, columns).astype("<f4").tobytes())
 
 
 if __name__ == "__main__":

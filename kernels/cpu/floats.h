@@ -1,0 +1,194 @@
+// Products of weights that stay floats with float activations, or of bf16 with bf16 where the processor multiplies
+// those.
+//
+// A tile holds sixteen rows, one a lane, interleaved by units (simd.h, Many). Each lane adds its products in order of
+// K, a fresh sum for every `run` numbers, whatever the panel or the thread.
+#pragma once
+#include "kernels/cpu/panels.h"
+
+namespace alia {
+namespace {
+
+// The first `count` units of up to sixteen rows side by side; rows that are not there are zero.
+template <int unit>
+inline void interleave(uint8_t* tile, const void* const* rows, int filled, int64_t count) {
+    constexpr int64_t piece = 64 / unit;  // a row's cache line
+    if (filled < lanes) memset(tile, 0, size_t(count * lanes * unit));
+    for (int64_t u = 0; u < count; u += piece, tile += piece * lanes * unit) {
+        const int64_t n = count - u < piece ? count - u : piece;
+        for (int r = 0; r < filled; ++r) {
+            const auto* from = static_cast<const uint8_t*>(rows[r]) + u * unit;
+            for (int64_t i = 0; i < n; ++i) memcpy(tile + (i * lanes + r) * unit, from + i * unit, unit);
+        }
+    }
+}
+
+// What of a row of x and of a tile one step of the product takes: a number each.
+template <class F>
+struct Singles {
+    static constexpr int numbers = 1;  // of K a step
+    using X = float;
+    static X convert(const float* x, int64_t) { return x[0]; }
+    static Floats multiply_add(Floats w, const X* x, Floats sum) { return alia::multiply_add(w, broadcast(*x), sum); }
+    using W = Floats;
+
+    static int64_t tile_bytes(int64_t columns) { return lanes * row_bytes_of(columns); }
+    static int64_t row_bytes_of(int64_t columns) { return columns / F::n * F::bytes; }
+    static constexpr bool plain = F::n == 1 && F::bytes == 4;  // nothing to decode
+
+    static void pack_tile(uint8_t* tile, const void* const* rows, int filled, int64_t columns) {
+        interleave<F::unit>(tile, rows, filled, row_bytes_of(columns) / F::unit);
+    }
+    static void unpack_row(const uint8_t* tile, int r, int64_t columns, float* out) {
+        for (int64_t k = 0; k < columns; k += F::n)
+            F::decode(Many<F::unit>{tile + k / F::n * F::bytes * lanes},
+                      [&](int j, Floats value) { out[k + j] = lane(value, r); });
+    }
+    // Calls f(j, weights) for steps [k, k + n) of a tile; k is a multiple of the format's block.
+    template <class Each>
+    static void decode(const uint8_t* tile, int64_t k, int n, Each&& f) {
+        tile += k / F::n * F::bytes * lanes;
+        for (int j = 0; j < n; j += F::n, tile += F::bytes * lanes)
+            F::decode(Many<F::unit>{tile}, [&](int i, Floats value) { f(j + i, value); });
+    }
+};
+
+// Two bf16 a step; an odd last column has a zero beside it.
+struct Pairs {
+    static constexpr int numbers = 2;
+    struct X {
+        bf16 a, b;
+    };
+    static X convert(const float* x, int64_t left) { return {to_bf16(x[0]), left > 1 ? to_bf16(x[1]) : bf16{0}}; }
+    using W = Ints;
+    static Floats multiply_add(Ints w, const X* x, Floats sum) { return add_brain_products(sum, w, broadcast_four(x)); }
+    static constexpr bool plain = true;
+
+    static int64_t tile_bytes(int64_t columns) { return lanes * 4 * ((columns + 1) / 2); }
+    static void pack_tile(uint8_t* tile, const void* const* rows, int filled, int64_t columns) {
+        interleave<4>(tile, rows, filled, columns / 2);
+        if (columns % 2 == 0) return;
+        tile += columns / 2 * 4 * lanes;
+        memset(tile, 0, 4 * lanes);
+        for (int r = 0; r < filled; ++r)
+            memcpy(tile + 4 * r, static_cast<const uint8_t*>(rows[r]) + 2 * (columns - 1), 2);
+    }
+    static void unpack_row(const uint8_t* tile, int r, int64_t columns, float* out) {
+        for (int64_t k = 0; k < columns; ++k) {
+            bf16 b;
+            memcpy(&b, tile + (k / 2 * lanes + r) * 4 + k % 2 * 2, 2);
+            out[k] = to_float(b);
+        }
+    }
+    template <class Each>
+    static void decode(const uint8_t* tile, int64_t k, int n, Each&& f) {
+        for (int j = 0; j < n; ++j) f(j, load_bytes(tile + (k + j) * 4 * lanes));
+    }
+};
+
+template <class Step>
+struct FloatProducts {
+    using X = typename Step::X;
+    using W = typename Step::W;
+    static constexpr int run = 128 / Step::numbers;  // steps; a multiple of every format's block
+
+    static int64_t steps(int64_t columns) { return (columns + Step::numbers - 1) / Step::numbers; }
+    static int64_t scratch_bytes(int64_t rows, int64_t columns) { return rows * steps(columns) * int64_t(sizeof(X)); }
+    static int64_t tile_bytes(int64_t columns) { return Step::tile_bytes(columns); }
+    static void pack_tile(uint8_t* tile, const void* const* rows, int filled, int64_t columns) {
+        Step::pack_tile(tile, rows, filled, columns);
+    }
+    static void unpack_row(const uint8_t* tile, int r, int64_t columns, float* out) {
+        Step::unpack_row(tile, r, columns, out);
+    }
+
+    // total[w][t] += steps [0, n) of each tile times those of row t of a panel. `decode(w, f)` calls f(j, weights).
+    template <int size, int tile_count, class Weights>
+    static void multiply_run(Weights&& weights, const X* x, int n, Floats (*const total)[token_group], int64_t at) {
+        Floats sum[tile_count][size];
+        for (auto& row : sum)
+            for (Floats& f : row) f = broadcast(0.f);
+        for (int j = 0; j < n; ++j)
+            for (int w = 0; w < tile_count; ++w) {
+                const W v = weights(w, j);
+                for (int t = 0; t < size; ++t) sum[w][t] = Step::multiply_add(v, x + j * size + t, sum[w][t]);
+            }
+        for (int w = 0; w < tile_count; ++w)
+            for (int t = 0; t < size; ++t) total[w][at + t] = total[w][at + t] + sum[w][t];
+    }
+
+    template <int tile_count>
+    static void multiply_rows(const uint8_t* tile, const X* x, int64_t first, int n, Tensor y, int64_t column,
+                              int64_t columns) {
+        alignas(64) Floats total[tile_count][token_group];
+        alignas(64) W decoded[Step::plain ? 1 : tile_count][run];
+        memset(total, 0, sizeof total);
+        const int64_t all = steps(columns), bytes = tile_bytes(columns);
+        for (int64_t k = 0; k < all; k += run) {
+            const int length = int(all - k < run ? all - k : run);
+            if constexpr (!Step::plain)
+                for (int w = 0; w < tile_count; ++w)
+                    Step::decode(tile + w * bytes, k, length, [&](int j, W v) { decoded[w][j] = v; });
+            for_panels(n, [&](int64_t i, auto size) {
+                const X* from = x + (first + i) * all + k * size;
+                if constexpr (Step::plain)
+                    multiply_run<size, tile_count>(
+                        [&](int w, int j) {
+                            W v;
+                            memcpy(&v, tile + w * bytes + (k + j) * int64_t(sizeof v), sizeof v);
+                            return v;
+                        },
+                        from, length, total, i);
+                else
+                    multiply_run<size, tile_count>([&](int w, int j) { return decoded[w][j]; }, from, length, total, i);
+            });
+        }
+        for (int i = 0; i < n; ++i)
+            for (int w = 0; w < tile_count; ++w) store_row(y, first + i, column + w * lanes, total[w][i]);
+    }
+
+    // One row of x: each weight goes from memory to the product.
+    template <int tile_count>
+    static void multiply_row(const uint8_t* tile, const X* x, Tensor y, int64_t column, int64_t columns) {
+        Floats total[tile_count];
+        for (Floats& f : total) f = broadcast(0.f);
+        const int64_t all = steps(columns), bytes = tile_bytes(columns);
+        for (int64_t k = 0; k < all; k += run) {
+            const int length = int(all - k < run ? all - k : run);
+            Floats sum[tile_count];
+            for (Floats& f : sum) f = broadcast(0.f);
+            for (int w = 0; w < tile_count; ++w)
+                Step::decode(tile + w * bytes, k, length,
+                             [&](int j, W v) { sum[w] = Step::multiply_add(v, x + k + j, sum[w]); });
+            for (int w = 0; w < tile_count; ++w) total[w] = total[w] + sum[w];
+        }
+        for (int w = 0; w < tile_count; ++w) store_row(y, 0, column + w * lanes, total[w]);
+    }
+
+    static void linear(Stream* s, Tensor y, Tensor x, Tensor w, void* scratch) {
+        X* const inputs = static_cast<X*>(scratch);
+        const int64_t all = steps(x.columns), n = tiles(w.rows), bytes = tile_bytes(w.columns);
+        parallel_panels(s, x.rows, [&](int64_t first, int size) {
+            X* to = inputs + first * all;
+            for (int64_t k = 0; k < all; ++k)
+                for (int t = 0; t < size; ++t)
+                    to[k * size + t] =
+                        Step::convert(x.row(first + t) + k * Step::numbers, x.columns - k * Step::numbers);
+        });
+        const auto* packed = static_cast<const uint8_t*>(w.data);
+        if (x.rows == 1)
+            return parallel(s, n,
+                            [&](int64_t t) { multiply_row<1>(packed + t * bytes, inputs, y, t * lanes, w.columns); });
+        parallel(s, (n + tiles_at_once - 1) / tiles_at_once, [&](int64_t i) {
+            const int64_t t = i * tiles_at_once;
+            for (int64_t first = 0; first < x.rows; first += token_group) {
+                const int group = int(x.rows - first < token_group ? x.rows - first : token_group);
+                auto f = n - t < tiles_at_once ? multiply_rows<1> : multiply_rows<tiles_at_once>;
+                f(packed + t * bytes, inputs, first, group, y, t * lanes, w.columns);
+            }
+        });
+    }
+};
+
+}  // namespace
+}  // namespace alia
