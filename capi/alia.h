@@ -136,17 +136,17 @@ enum {
     ALIA_LOAD_HEADERS = 2 /* all but the weights' numbers, for alia_model_info; what loading would refuse is refused */
 };
 
-/* What a load has done so far. */
+/* What a load, or other long work, has done so far. */
 typedef struct alia_progress {
     uint32_t size;
     uint32_t zero;
     const char* phase; /* "weights"; NUL-terminated, borrowed for the call */
-    int64_t done;      /* bytes */
-    int64_t total;     /* bytes */
+    int64_t done;      /* bytes, unless the function says otherwise */
+    int64_t total;
 } alia_progress;
 
-/* Called from the thread that loads. Returns 0 to go on; anything else stops the load with ALIA_CANCELLED. It must not
- * call functions on the model being loaded, throw, or jump out. */
+/* Called from the thread that loads or works. Returns 0 to go on; anything else stops the work with ALIA_CANCELLED. It
+ * must not call functions on the model being loaded, throw, or jump out. */
 typedef int32_t (*alia_progress_callback)(void* user, const alia_progress* progress);
 
 typedef struct alia_model_options {
@@ -179,8 +179,9 @@ ALIA_API alia_status alia_model_free(alia_model* model);
 /* A JSON object: "path", "load" ("all", "text" or "headers"), "bos", "eos", "tokenizer" (null, or "vocabulary"), and,
  * unless only the tokenizer was loaded, "name", "architecture", "layers", "hidden", "heads", "kv_heads", "head_dim",
  * "ffn", "vocabulary", "context", "norm_epsilon", "tied_embeddings", "rope", "parameters", "weights" (a list of
- * "format" and "bytes" as the device keeps them), "device", and "sampling" (what -1 in alia_request_options stands
- * for). Members are only ever added. The text is owned: free with alia_text_free. */
+ * "format" and "bytes" as the device keeps them), "embedding" (the table's "format" and "bytes" among them; with tied
+ * embeddings it is the head too), "device", and "sampling" (what -1 in alia_request_options stands for). Members are
+ * only ever added. The text is owned: free with alia_text_free. */
 ALIA_API alia_status alia_model_info(alia_model* model, char** json, uint64_t* length);
 
 /* What opening this model, and an engine on it, would take of memory, from the headers alone: a JSON object with
@@ -190,6 +191,15 @@ ALIA_API alia_status alia_model_info(alia_model* model, char** json, uint64_t* l
 struct alia_engine_options;
 ALIA_API alia_status alia_plan(const char* path, uint64_t path_length, const alia_model_options* model_options,
                                const struct alia_engine_options* engine_options, char** json, uint64_t* length);
+
+/* What a device reaches in loops that do nothing else, the scale for any measurement of a model on it: a JSON object
+ * with "device", "read" and "copy" (bytes a second of memory far larger than the caches, a copy counting each byte
+ * once), and "f32", "int8" and "bf16" (multiply-adds a second; 0 where it has no such instruction). `device` and
+ * `threads` are as in alia_model_options. Takes about a second, 256 MiB and the whole device: nothing else should run
+ * meanwhile. Owned: free with alia_text_free. Errors: ALIA_INVALID_ARGUMENT, ALIA_DEVICE_UNAVAILABLE,
+ * ALIA_OUT_OF_MEMORY. */
+ALIA_API alia_status alia_device_roofs(const char* device, uint64_t device_length, int32_t threads, char** json,
+                                       uint64_t* length);
 
 /* ---- Text and tokens ---- */
 
@@ -256,7 +266,8 @@ enum {
     ALIA_CACHE_AUTO = 0, /* what the device prefers */
     ALIA_CACHE_F32 = 1,
     ALIA_CACHE_F16 = 2,
-    ALIA_CACHE_BF16 = 3
+    ALIA_CACHE_BF16 = 3,
+    ALIA_CACHE_Q8_0 = 4 /* 8 bits and a scale for 32; where the head dimension is a multiple of 32 */
 };
 
 typedef struct alia_engine_options {
@@ -369,6 +380,61 @@ ALIA_API alia_status alia_engine_cancel(alia_engine* engine, uint64_t request);
 /* 1 where a step would have nothing to do and no event to give, else 0. Waits for a step that runs in another thread.
  */
 ALIA_API alia_status alia_engine_idle(alia_engine* engine, int32_t* idle);
+
+/* ---- Importance ---- */
+
+/* Flags of alia_imatrix. */
+enum {
+    ALIA_IMATRIX_HEAD = 1 /* the matrix that gives the logits too, which takes their time */
+};
+typedef struct alia_imatrix_options {
+    uint32_t size;
+    uint32_t flags;       /* ALIA_IMATRIX_... */
+    const char* datasets; /* where the ids come from, such as file names, one a line: kept in the file */
+    uint64_t datasets_length;
+    alia_progress_callback progress; /* counts tokens, in the phase "tokens"; may be NULL */
+    void* user;                      /* handed to `progress` */
+} alia_imatrix_options;
+#define ALIA_IMATRIX_OPTIONS_INIT \
+    { (uint32_t)sizeof(alia_imatrix_options), 0, NULL, 0, NULL, NULL }
+
+/* Measures how strongly texts drive each input column of each weight matrix, and writes what quantisers weigh their
+ * errors by: a GGUF file as llama.cpp's imatrix.gguf, with the sums of squared inputs and the number of tokens.
+ * lengths[0 .. length_count - 1] cut the ids into sequences, each read by itself; they add up to id_count. The file
+ * takes its name once it is whole; after a failure nothing is left of it. Errors: ALIA_INVALID_ARGUMENT (an argument,
+ * or a model opened without its weights), ALIA_MALFORMED (the model's numbers are not finite), ALIA_NOT_FOUND and
+ * ALIA_IO of the file, ALIA_OUT_OF_MEMORY, ALIA_CANCELLED. */
+ALIA_API alia_status alia_imatrix(alia_model* model, const int32_t* ids, uint64_t id_count, const uint64_t* lengths,
+                                  uint64_t length_count, const alia_imatrix_options* options, const char* path,
+                                  uint64_t path_length);
+
+/* ---- Quantising ---- */
+
+typedef struct alia_quantize_options {
+    uint32_t size;
+    int32_t threads;     /* 0: what the machine allows */
+    const char* imatrix; /* the path of an importance matrix (alia_imatrix), by which errors are weighed; empty: none */
+    uint64_t imatrix_length;
+    alia_progress_callback progress; /* in the phase "quantising", counts bytes written; may be NULL */
+    void* user;                      /* handed to `progress` */
+} alia_quantize_options;
+#define ALIA_QUANTIZE_OPTIONS_INIT \
+    { (uint32_t)sizeof(alia_quantize_options), 0, NULL, 0, NULL, NULL }
+
+/* Writes a model, whatever alia_model_open opens, as a GGUF file whose numbers have the type of that name: F32, F16,
+ * BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K_M, Q5_K_M or Q6_K. The file takes its name `target` once it is whole, in
+ * place of what was there; after a failure nothing is left of it. Its bytes depend on the source, the type and the
+ * importance matrix alone. The result is a JSON object: "type", "bytes" and "file_bytes" (of the tensors and in all),
+ * "numbers", "bits_per_number", "formats" (each "format", "tensors", "bytes"), "fallbacks" (each "wanted", "format",
+ * "columns", "tensors": rows of so many columns are no multiple of the wanted format's blocks), "notes" (sentences for
+ * people) and "tensors" (each "name", "from", "wanted", "format", "rows", "columns", "bytes"). Owned: free with
+ * alia_text_free. Errors: those of alia_model_open for the source and the importance matrix; ALIA_INVALID_ARGUMENT (the
+ * type, or a target that is the source or a directory), ALIA_MALFORMED and ALIA_LIMIT (a number that is not finite, or
+ * that the type cannot hold; tensor, row and column are named), ALIA_NOT_FOUND and ALIA_IO of the target,
+ * ALIA_CANCELLED. */
+ALIA_API alia_status alia_quantize(const char* source, uint64_t source_length, const char* target,
+                                   uint64_t target_length, const char* type, uint64_t type_length,
+                                   const alia_quantize_options* options, char** json, uint64_t* length);
 
 #ifdef __cplusplus
 }

@@ -1,63 +1,10 @@
 // What a model is and what it would take of memory, as JSON.
-#include <charconv>
-#include <cmath>
-
 #include "capi/engine.h"
+#include "capi/json_writer.h"
 #include "engine/plan.h"
-#include "engine/utf8.h"
 
 namespace alia::capi {
 namespace {
-
-// Writes value after value; whoever calls keeps brackets in pairs.
-class JsonWriter {
-  public:
-    std::string out;
-
-    JsonWriter& key(std::string_view name) {
-        text(name);
-        out += ": ";
-        return *this;
-    }
-    void open(char bracket) { comma(), out += bracket; }
-    void close(char bracket) { out += bracket; }
-    void null() { comma(), out += "null"; }
-    void boolean(bool value) { comma(), out += value ? "true" : "false"; }
-    void integer(int64_t value) { comma(), out += std::to_string(value); }
-    void real(double value) {
-        if (!std::isfinite(value)) return null();
-        comma();
-        char buffer[40];
-        out.append(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr);
-    }
-    // Bytes that are no UTF-8 become U+FFFD.
-    void text(std::string_view value) {
-        comma();
-        out += '"';
-        for (size_t at = 0; at < value.size();) {
-            Utf8Char c = utf8_at(value, at);
-            append(c.valid() ? value.substr(at, c.length) : replacement_character);
-            at += c.length;
-        }
-        out += '"';
-    }
-
-  private:
-    void comma() {
-        if (!out.empty() && out.back() != '[' && out.back() != '{' && out.back() != ' ') out += ", ";
-    }
-    void append(std::string_view character) {
-        uint8_t first = uint8_t(character[0]);
-        if (first == '"' || first == '\\') out += '\\';
-        if (first >= 32) {
-            out += character;
-        } else {
-            char escape[8];
-            std::snprintf(escape, sizeof escape, "\\u%04x", unsigned(first));
-            out += escape;
-        }
-    }
-};
 
 const char* name(RopeKind kind) {
     switch (kind) {
@@ -111,7 +58,7 @@ void write_model(JsonWriter& json, const ModelHandle& m) {
     json.key("norm_epsilon").real(c.eps);
     json.key("tied_embeddings").boolean(c.tied);
     write_rope(json, c.rope);
-    json.key("device").text(m.device);
+    json.key("device").text(m.kernels->name);
     json.key("weights").open('[');
     for (auto [format, bytes] : m.model->weights) {
         json.open('{');
@@ -120,6 +67,11 @@ void write_model(JsonWriter& json, const ModelHandle& m) {
         json.close('}');
     }
     json.close(']');
+    const Tensor& embed = m.model->embed;
+    json.key("embedding").open('{');
+    json.key("format").text(info(embed.format).name);
+    json.key("bytes").integer(m.kernels->packed_bytes(embed.format, embed.rows, embed.columns));
+    json.close('}');
     write_sampling(json, default_sampling(c.generation));
 }
 

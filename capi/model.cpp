@@ -24,10 +24,10 @@ void load(ModelHandle& m, const ModelOptions& options) {
     if (m.load == ALIA_LOAD_HEADERS) {
         auto device = Device::open(options.device, {.threads = 1});
         m.model = load_headers(m.path, options, device->kernels);
-        m.device = device->kernels.name;
+        m.kernels = &device->kernels;
     } else {
         m.model = load_model(m.path, options);
-        m.device = m.model->device->kernels.name;
+        m.kernels = &m.model->device->kernels;
     }
     m.tokenizer = m.model->tokenizer;
     m.bos = m.model->config.bos;
@@ -39,6 +39,14 @@ void load(ModelHandle& m, const ModelOptions& options) {
 const Tokenizer& ModelHandle::text() const {
     if (!tokenizer) fail(Status::no_tokenizer, Place{path}, "this model came without a tokenizer; give it token ids");
     return *tokenizer;
+}
+
+const std::shared_ptr<const Model>& ModelHandle::loaded() const {
+    if (load != ALIA_LOAD_ALL) bad_argument("model", "was opened without its weights: use ALIA_LOAD_ALL");
+    if (process != getpid())
+        fail(Status::bad_handle, Place{{}, "model"},
+             "was loaded by the process that this one was forked from; load it again");
+    return model;
 }
 
 std::shared_ptr<ModelHandle> find_model(const alia_model* model) {

@@ -13,12 +13,13 @@ struct ModelHandle {
     int32_t load = ALIA_LOAD_ALL;
     std::shared_ptr<const Model> model;          // an outline with ALIA_LOAD_HEADERS, null with ALIA_LOAD_TEXT
     std::shared_ptr<const Tokenizer> tokenizer;  // null where the checkpoint came without one
-    std::string device;                          // name of the table that the model is for
+    const Kernels* kernels = nullptr;            // the table that the model is for
     int32_t bos = -1;
     std::vector<int32_t> eos;
     pid_t process = 0;
 
-    const Tokenizer& text() const;  // or no_tokenizer
+    const Tokenizer& text() const;                       // or no_tokenizer
+    const std::shared_ptr<const Model>& loaded() const;  // or invalid_argument, bad_handle: an argument named "model"
 };
 
 std::shared_ptr<ModelHandle> find_model(const alia_model* model);

@@ -16,7 +16,8 @@ int64_t Cache::bytes(const Config& c, int64_t positions, Format format) {
     const bool numbers = format == Format::F32 || format == Format::F16 || format == Format::BF16;
     if (!numbers && (format != Format::Q8_0 || c.head_dim % info(format).n != 0))
         fail(Status::invalid_argument, {.file = {}, .item = "cache"},
-             "the KV cache is kept in F32, F16, BF16 or, where the head dimension (%lld) is a multiple of 32, Q8_0; not in %s",
+             "the KV cache is kept in F32, F16, BF16 or, where the head dimension (%lld) is a multiple of 32, Q8_0; "
+             "not in %s",
              (long long)c.head_dim, info(format).name);
     return 2 * c.layers * layer_bytes(c, positions, format);
 }

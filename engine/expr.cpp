@@ -44,11 +44,12 @@ Tensor Ops::linear(Tensor x, const Weight& w) {
         expect(piece.columns == x.columns, "linear", x, piece);
         columns += piece.rows;
     }
+    if (observer.see && !arena.measuring()) observer.see(observer.context, x, w);
     Tensor y = matrix(x.rows, columns);
     int64_t first = 0;
     for (const Piece& piece : w) {
         auto temporaries = scope();
-        const Tensor in = piece.order ? this->columns(x, piece.order) : x;
+        const Tensor in = piece.ordered ? this->columns(x, piece.order) : x;
         void* scratch = arena.take(kernels.scratch_bytes(piece.format, x.rows, x.columns));
         if (!arena.measuring()) kernels.linear(stream, role, y.slice(first, piece.rows), in, piece, scratch);
         first += piece.rows;

@@ -32,12 +32,19 @@ class Arena {
     int64_t size = 0, used = 0, highest = 0;
 };
 
+// Told of each matrix product before it is computed; x is on the device.
+struct Observer {
+    void (*see)(void* context, Tensor x, const Weight& w) = nullptr;
+    void* context = nullptr;
+};
+
 // Made for one pass and its role. Shape errors are defects of the caller: Status::internal, with names and numbers.
 struct Ops {
     const Kernels& kernels;
     Stream* stream;  // unused while the arena measures
     Arena& arena;
     Role role;
+    Observer observer = {};
 
     Arena::Scope scope() { return Arena::Scope(arena); }
     Tensor matrix(int64_t rows, int64_t columns);  // F32, uninitialised

@@ -1,8 +1,10 @@
 // Vocabularies in GGUF metadata: `llama` (pairs ranked by the score of what they become, as sentencepiece does it) and
-// `gpt2` (byte level, with merges).
+// `gpt2` (byte level, with merges). A `llama` vocabulary that `alia quantize` made of a tokenizer.json says so with the
+// key of space_prefix_key and then follows that file's rules, not sentencepiece's.
 #include <algorithm>
 #include <cmath>
 
+#include "engine/gguf_tokenizer.h"
 #include "engine/tokenizer_json.h"
 #include "engine/utf8.h"
 
@@ -81,16 +83,20 @@ struct Pair {
     Cuts::Crossing crossing;
 };
 
-// Every way to cut a token into two others.
-std::vector<Pair> pairs_of(const Source& source, const Vocabulary& vocabulary, const std::vector<Type>& types) {
+// Every way to cut a token into two others. `defined`: user-defined tokens merge like others.
+std::vector<Pair> pairs_of(const Source& source, const Vocabulary& vocabulary, const std::vector<Type>& types,
+                           bool defined) {
     std::vector<Pair> pairs;
+    const auto merges = [&](Type type) {
+        return type == Type::normal || type == Type::unused || (defined && type == Type::user_defined);
+    };
     const auto part = [&](std::string_view name) {
         const auto id = vocabulary.find(name);
-        return id && (types[size_t(*id)] == Type::normal || types[size_t(*id)] == Type::unused) ? *id : -1;
+        return id && merges(types[size_t(*id)]) ? *id : -1;
     };
     for (int32_t id = 0; id < vocabulary.size(); ++id) {
         const Type type = types[size_t(id)];
-        if (type != Type::normal && type != Type::unused) continue;
+        if (!merges(type)) continue;
         const std::string_view name = vocabulary.name(id);
         if (name.size() > 1024) {
             fail(Status::limit, Place{source.file, "tokenizer.ggml.tokens"}, "token %d has more than 1024 bytes", id);
@@ -113,8 +119,30 @@ std::vector<Pair> pairs_of(const Source& source, const Vocabulary& vocabulary, c
     return pairs;
 }
 
-// User-defined tokens are found in the text once spaces are U+2581, and never merge: exactly as sentencepiece has it.
+// Where tokenizer.json puts a space, and what decoding takes off again.
+void read_space_prefix(const JsonField& prefix, BpeTokenizer& t) {
+    using Where = BpeTokenizer::Prefix::Where;
+    using Step = Normalizer::Step;
+    t.decoding.invalid = Decoding::Invalid::run;
+    t.decoding.leading = prefix.string() == "never" ? Decoding::Leading::keep : Decoding::Leading::text;
+    if (prefix.string() == "each") {
+        t.normalizer.steps = {{Step::Kind::prepend, {}, std::string(metaspace)},
+                              {Step::Kind::replace, " ", std::string(metaspace)}};
+        return;
+    }
+    constexpr std::pair<std::string_view, Where> places[] = {
+        {"never", Where::never}, {"first", Where::first}, {"always", Where::always}};
+    const auto* place = std::find_if(std::begin(places), std::end(places),
+                                     [&](const auto& known) { return known.first == prefix.string(); });
+    if (place == std::end(places)) prefix.unsupported(prefix.string());
+    t.spaces_to_metaspace = true;
+    t.prefix = {place->second, metaspace};
+}
+
+// By sentencepiece's rules user-defined tokens are found in the text once spaces are U+2581, and never merge; by
+// tokenizer.json's they are found in the text as it came, and merges may make them.
 void read_llama(const Source& source, BpeTokenizer& t) {
+    const JsonField prefix = source.field(space_prefix_key);
     const std::vector<Type> types = read_tokens(source, t);
     const std::vector<uint32_t> ranks = read_ranks(source, types.size());
     BpeModel& model = t.model;
@@ -124,10 +152,15 @@ void read_llama(const Source& source, BpeTokenizer& t) {
         const Type type = types[size_t(id)];
         const std::string name(t.vocabulary.name(id));
         if (type == Type::control) t.added.add({name, id, true});
-        if (type == Type::user_defined) t.normalized.add({name, id});
+        if (type == Type::user_defined) (prefix ? t.added : t.normalized).add({name, id});
         if (type == Type::unknown) {
             t.unknown = model.unknown = id;
-            t.vocabulary.set_bytes(id, unknown_surface);
+            if (prefix) {
+                t.vocabulary.set_special(id);
+                t.added.add({name, id, true});
+            } else {
+                t.vocabulary.set_bytes(id, unknown_surface);
+            }
         }
         if (type == Type::byte) {
             const int byte = fallback_byte(name);
@@ -138,10 +171,10 @@ void read_llama(const Source& source, BpeTokenizer& t) {
         if (type == Type::normal || type == Type::user_defined)
             t.vocabulary.set_bytes(id, replaced(name, metaspace, " "));
         const Utf8Char c = utf8_at(name, 0);
-        if (type == Type::normal && c.length == name.size() && c.valid() && c.code < 0x10000)
-            model.symbols[c.code] = id;
+        const bool merges = type == Type::normal || (prefix && type == Type::user_defined);
+        if (merges && c.length == name.size() && c.valid() && c.code < 0x10000) model.symbols[c.code] = id;
     }
-    const std::vector<Pair> pairs = pairs_of(source, t.vocabulary, types);
+    const std::vector<Pair> pairs = pairs_of(source, t.vocabulary, types, bool(prefix));
     model.merges = MergeTable(pairs.size());
     std::vector<Cuts::Crossing> crossings;
     for (const Pair& p : pairs) {
@@ -150,10 +183,14 @@ void read_llama(const Source& source, BpeTokenizer& t) {
     }
     model.build_cuts(std::move(crossings));
     using Step = Normalizer::Step;
-    t.normalizer.steps = {{Step::Kind::replace, " ", std::string(metaspace)}};
-    if (source.field("tokenizer.ggml.add_space_prefix").boolean_or(true)) {
-        t.normalizer.steps.insert(t.normalizer.steps.begin(), {Step::Kind::prepend, {}, std::string(metaspace)});
-        t.decoding.leading = Decoding::Leading::piece;
+    if (prefix) {
+        read_space_prefix(prefix, t);
+    } else {
+        t.normalizer.steps = {{Step::Kind::replace, " ", std::string(metaspace)}};
+        if (source.field("tokenizer.ggml.add_space_prefix").boolean_or(true)) {
+            t.normalizer.steps.insert(t.normalizer.steps.begin(), {Step::Kind::prepend, {}, std::string(metaspace)});
+            t.decoding.leading = Decoding::Leading::piece;
+        }
     }
     read_ends(source, true, t);
 }

@@ -22,7 +22,8 @@
 //     8 bits   any          I8          U8
 //     E4M3     any          E4M3
 //
-// but for a BF16 scale of 4-bit codes below 2^-17, which becomes the nearest multiple of 2^-24.
+// but for a BF16 scale of 4-bit codes below 2^-17, which becomes the nearest multiple of 2^-24, and for U8 with F32
+// scales, which rounds twice.
 #pragma once
 #include "engine/config.h"
 

@@ -31,7 +31,7 @@ Runner::Runner(Device& device, const Model& model, const PassLimits& limits)
       memory(device, arena_bytes(model, device.kernels, limits)),
       staging(array_count(limits)) {}
 
-Tensor Runner::run(const Cache& cache, Role role, std::span<const Work> work) {
+Tensor Runner::run(const Cache& cache, Role role, std::span<const Work> work, Observer observer) {
     const int64_t stride = page_stride(limits);
     int32_t* host = staging.data();
     int32_t *token = host, *position = token + limits.tokens, *slot = position + limits.tokens;
@@ -65,7 +65,7 @@ Tensor Runner::run(const Cache& cache, Role role, std::span<const Work> work) {
     b.output = on_device(output);
     b.pages = on_device(pages);
     Arena arena(memory);
-    return forward({device.kernels, device.stream, arena, role}, model, cache.view, b);
+    return forward({device.kernels, device.stream, arena, role, observer}, model, cache.view, b);
 }
 
 }  // namespace alia

@@ -26,7 +26,7 @@ class Runner {
 
     // Logits, a row for each wanted output in the order of `work`, on the device until the next run. All of the work
     // together keeps within the limits.
-    Tensor run(const Cache&, Role, std::span<const Work> work);
+    Tensor run(const Cache&, Role, std::span<const Work> work, Observer = {});
 
     // Bytes that a Runner of these limits takes. The model may be an outline.
     static int64_t bytes(const Model&, const Kernels&, const PassLimits&);

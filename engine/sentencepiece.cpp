@@ -49,7 +49,8 @@ void SentencePieceTokenizer::read_pieces(const SentencePieceFile& model, std::st
     using Type = SentencePieceFile::Type;
     vocabulary.resize(model.pieces.size());
     for (int32_t id = 0; id < size(); ++id) {
-        const auto& [text, type] = model.pieces[size_t(id)];
+        const std::string_view text = model.pieces[size_t(id)].text;
+        const Type type = model.pieces[size_t(id)].type;
         if (!vocabulary.set(id, text)) {
             fail(Status::duplicate, Place{file}, "piece %d has the letters of an earlier one", id);
         }

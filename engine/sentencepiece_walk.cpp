@@ -85,9 +85,8 @@ SentencePieceFile::Piece read_piece(Wire wire) {
             piece.text = f.bytes;
         } else if (f.number == 2) {
             wire.expect(f, 5);
-            float score;
-            std::memcpy(&score, f.bytes.data(), 4);
-            if (!std::isfinite(score)) wire.fail_at(f.offset, Status::malformed, "a score that is no number");
+            std::memcpy(&piece.score, f.bytes.data(), 4);
+            if (!std::isfinite(piece.score)) wire.fail_at(f.offset, Status::malformed, "a score that is no number");
         } else if (f.number == 3) {
             wire.expect(f, 0);
             if (f.varint < 1 || f.varint > 6) wire.fail_at(f.offset, Status::unsupported, "an unknown type of piece");
@@ -120,6 +119,7 @@ void read_trainer(Wire wire, SentencePieceFile& model) {
 void walk_charsmap(const Wire& wire, const Field& f, SentencePieceFile& model) {
     const auto bad = [&] { wire.fail_at(f.offset, Status::malformed, "a broken table of normalisations"); };
     if (f.bytes.empty()) return;
+    model.normalizes = true;
     if (f.bytes.size() > largest_map) wire.fail_at(f.offset, Status::limit, "a table of normalisations beyond 4 MiB");
     uint32_t trie_bytes = 0;
     if (f.bytes.size() <= 4) bad();

@@ -13,11 +13,13 @@ struct SentencePieceFile {
     struct Piece {
         std::string_view text;  // into the file
         Type type = Type::normal;
+        float score = 0;
     };
     std::vector<Piece> pieces;
     std::string_view bos = "<s>", eos = "</s>", unknown_surface;
     bool byte_fallback = false, add_dummy_prefix = true, remove_extra_whitespaces = true;
-    size_t growth = 3;  // the most bytes that normalising makes of one
+    bool normalizes = false;  // a table of normalisations (NFC, as a rule) is applied to texts
+    size_t growth = 3;        // the most bytes that normalising makes of one
 };
 
 // Malformed, truncated, duplicate, unsupported (a model other than BPE; self tests, denormalisers, suffix spaces),

@@ -73,7 +73,7 @@ struct Stream;  // a backend's queue of work and what it needs to run it
 
 struct DeviceOptions {
     int threads = 0;   // CPU backends: 0 takes what the machine and the control group allow
-    bool pin = false;  // each thread keeps to one processor
+    bool pin = false;  // each of the device's own threads keeps to one processor
 };
 
 // What the machine reaches in loops that do nothing else, with all of the stream's threads. 0: no such instruction.

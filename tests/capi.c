@@ -66,6 +66,13 @@ AT(alia_event, columns, 64);
 AT(alia_event, prompt_tokens, 72);
 AT(alia_event, generated_tokens, 80);
 SIZE(alia_event, 88);
+AT(alia_imatrix_options, size, 0);
+AT(alia_imatrix_options, flags, 4);
+AT(alia_imatrix_options, datasets, 8);
+AT(alia_imatrix_options, datasets_length, 16);
+AT(alia_imatrix_options, progress, 24);
+AT(alia_imatrix_options, user, 32);
+SIZE(alia_imatrix_options, 40);
 static void test_version(void) {
     CHECK(alia_check() == ALIA_OK);
     CHECK(alia_abi_version() == ALIA_ABI_VERSION && strchr(alia_version(), '.'));
@@ -98,6 +105,8 @@ static void all_with_model(alia_model* m, alia_status expected) {
     FAILS(alia_model_bos(m, &id), expected, "model");
     FAILS(alia_model_eos(m, &tokens, &n), expected, "model");
     FAILS(alia_engine_open(m, NULL, &e), expected, "model");
+    const uint64_t one = 1;
+    FAILS(alia_imatrix(m, prompt, 1, &one, 1, NULL, "/nonexistent/x", 14), expected, "model");
     if (m) FAILS(alia_model_free(m), expected, "model");
 }
 static void all_with_engine(alia_engine* e, alia_status expected) {
@@ -182,6 +191,15 @@ static void test_open(void) {
     CHECK(strlen(json) == n && strstr(json, "\"total\": ") && strstr(json, "\"fits\": true"));
     alia_text_free(json);
 
+    BAD(alia_device_roofs("cpu", 3, -1, &json, &n), "threads");
+    BAD(alia_device_roofs(NULL, 3, 1, &json, &n), "device");
+    BAD(alia_device_roofs("cpu", 3, 1, NULL, &n), "json");
+    BAD(alia_device_roofs("cpu", 3, 1, &json, NULL), "length");
+    CHECK(alia_device_roofs("no such device", 14, 1, &json, &n) == ALIA_DEVICE_UNAVAILABLE);
+    CHECK(alia_device_roofs("cpu", 3, 1, &json, &n) == ALIA_OK);
+    CHECK(strlen(json) == n && strstr(json, "\"device\": \"cpu_") && strstr(json, "\"read\": "));
+    alia_text_free(json);
+
     o = (alia_model_options)ALIA_MODEL_OPTIONS_INIT;
     o.load = ALIA_LOAD_HEADERS;
     CHECK(alia_model_open(path, strlen(path), &o, &m) == ALIA_OK);
@@ -241,6 +259,41 @@ static void test_struct_sizes(void) {
     CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
 }
 
+static void test_imatrix(void) {
+    alia_model* m = open_model();
+    alia_imatrix_options o = ALIA_IMATRIX_OPTIONS_INIT;
+    const char* out = "capi-imatrix.gguf";
+    const uint64_t n = strlen(out), lengths[] = {3, prompt_count - 3, 1}, huge[] = {UINT64_MAX, 2};
+    const int32_t wrong[] = {1, -1};
+    BAD(alia_imatrix(m, prompt, prompt_count, lengths, 2, &o, NULL, 0), "path");
+    BAD(alia_imatrix(m, NULL, 1, lengths, 1, &o, out, n), "ids");
+    BAD(alia_imatrix(m, prompt, 1, NULL, 1, &o, out, n), "lengths");
+    BAD(alia_imatrix(m, prompt, prompt_count, lengths, 1, &o, out, n), "lengths");
+    BAD(alia_imatrix(m, prompt, prompt_count, lengths, 3, &o, out, n), "lengths");
+    BAD(alia_imatrix(m, prompt, 1, huge, 2, &o, out, n), "lengths");
+    BAD(alia_imatrix(m, NULL, 0, NULL, 0, &o, out, n), "sequences");
+    BAD(alia_imatrix(m, wrong, 2, lengths + 2, 1, &o, out, n), "lengths");
+    BAD(alia_imatrix(m, wrong + 1, 1, lengths + 2, 1, &o, out, n), "ids");
+    o.flags = 2;
+    BAD(alia_imatrix(m, prompt, prompt_count, lengths, 2, &o, out, n), "options.flags");
+    o.flags = 0, o.datasets_length = 1;
+    BAD(alia_imatrix(m, prompt, prompt_count, lengths, 2, &o, out, n), "options.datasets");
+    CHECK(alia_imatrix(m, prompt, 1, lengths + 2, 1, NULL, "/nonexistent/x", 14) == ALIA_NOT_FOUND);
+    int calls = 0;
+    o.datasets_length = 0, o.progress = stop_at_once, o.user = &calls;
+    CHECK(alia_imatrix(m, prompt, prompt_count, lengths, 2, &o, out, n) == ALIA_CANCELLED && calls == 1);
+    CHECK(fopen(out, "rb") == NULL);
+    o.progress = NULL;
+    CHECK(alia_imatrix(m, prompt, prompt_count, lengths, 2, &o, out, n) == ALIA_OK);
+    CHECK(remove(out) == 0 && alia_model_free(m) == ALIA_OK);
+
+    alia_model_options headers = ALIA_MODEL_OPTIONS_INIT;
+    headers.load = ALIA_LOAD_HEADERS;
+    CHECK(alia_model_open(path, strlen(path), &headers, &m) == ALIA_OK);
+    BAD(alia_imatrix(m, prompt, prompt_count, lengths, 2, NULL, out, n), "model");
+    CHECK(alia_model_free(m) == ALIA_OK);
+}
+
 int main(int argc, char** argv) {
     if (argc != 2) return 2;
     path = argv[1];
@@ -249,6 +302,7 @@ int main(int argc, char** argv) {
     test_open();
     test_handles();
     test_struct_sizes();
+    test_imatrix();
     printf("%s\n", failures ? "failed" : "all passed");
     return failures != 0;
 }

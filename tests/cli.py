@@ -5,6 +5,7 @@ ALIA is the program, MODELS the folder tests/data/models. CHAT, where given, is 
 The tiny models have no tokenizer, so one is written here: a small alphabet, <s> before every text, ChatML's two tokens."""
 import ast
 import json
+import math
 import os
 import pty
 import resource
@@ -94,13 +95,13 @@ class Cli(unittest.TestCase):
 
     def test_help_and_version(self):
         self.assertRegex(self.alia("--version"), r"\Aalia \d+\.\d+\.\d+\n\Z")
-        for command in ([], ["run"], ["info"], ["plan"], ["tokenize"], ["logits"]):
+        for command in ([], ["run"], ["info"], ["plan"], ["tokenize"], ["logits"], ["bench"], ["perplexity"], ["imatrix"], ["quantize"]):
             text = self.alia(*command, "--help") if command else self.alia("--help")
             self.assertRegex(text, r"Examples?:\n  alia ")
 
     def test_wrong_usage(self):
         for arguments in ([], ["sing"], ["run"], ["run", "m", "--temp", "warm"], ["info", "m", "--kv", "f32"], ["plan", "m", "--kv", "f64"],
-                          ["logits", "m"], ["run", "m", "p", "--raw", "--system", "s"], ["tokenize", "m", "text", "--jsonl"]):
+                          ["logits", "m"], ["bench", "m", "--repeat", "0"], ["run", "m", "p", "--raw", "--system", "s"], ["tokenize", "m", "text", "--jsonl"]):
             self.assertEqual(self.alia(*arguments, code=2), "")
             self.assertNotEqual(self.error, "")
 
@@ -164,7 +165,7 @@ class Cli(unittest.TestCase):
         self.assertEqual(json.loads(self.alia("info", model, "--json"))["name"], "a\033[31mb")
 
     def test_plan(self):
-        small, large = (json.loads(self.alia("plan", self.model, "--ctx", n, "--json")) for n in ("64", "4096"))
+        small, large = (json.loads(self.alia("plan", self.model, "--ctx", n, "--kv", "f32", "--json")) for n in ("64", "4096"))
         self.assertEqual(small["total"], sum(item["bytes"] for item in small["items"]))
         cache = [next(i["bytes"] for i in p["items"] if i["name"].startswith("KV cache")) for p in (small, large)]
         self.assertEqual(cache[1], 64 * cache[0])
@@ -217,13 +218,14 @@ class Cli(unittest.TestCase):
             stem = name.replace(".", "-")
             out = self.folder / "out.npy"
             _, wanted = read_npy(MODELS / f"{stem}.logits.npy")
-            self.alia("logits", MODELS / name, "--ids", MODELS / f"{stem}.ids.txt", "--out", out)
+            self.alia("logits", MODELS / name, "--ids", MODELS / f"{stem}.ids.txt", "--out", out, "--kv", "f32", "--device", "cpu:base")
             header, rows = read_npy(out)
             self.assertEqual((header["descr"], len(rows), len(rows[0])), ("<f4", len(wanted), len(wanted[0])))
             worst = max(abs(a - b) for x, y in zip(rows, wanted) for a, b in zip(x, y))
             self.assertLess(worst, 1e-4 * max(abs(a) for y in wanted for a in y))
             first = out.read_bytes()
-            self.alia("logits", MODELS / name, "--ids", MODELS / f"{stem}.ids.txt", "--out", out, "--chunk", "3", "--threads", "1")
+            self.alia("logits", MODELS / name, "--ids", MODELS / f"{stem}.ids.txt", "--out", out, "--kv", "f32", "--device", "cpu:base",
+                      "--chunk", "3", "--threads", "1")
             self.assertEqual(out.read_bytes(), first)
 
     def test_logits_leave_no_half_file(self):
@@ -241,6 +243,167 @@ class Cli(unittest.TestCase):
         self.assertEqual([p.name for p in self.folder.glob("none.npy*")], [])
         self.alia("logits", self.model, "--ids", ids, "--out", out)
         self.assertEqual(len(read_npy(out)[1]), 4)
+
+    # ---- Speed
+
+    def test_bench(self):
+        info = json.loads(self.alia("info", self.model, "--json"))
+        options = ["--prompt", "5,9", "--generate", "3", "--context", "0,20", "--repeat", "2", "--threads", "1"]
+        lines = [json.loads(line) for line in self.alia("bench", *options, self.model, "--json").splitlines()]
+        self.assertEqual([(x["measure"], x["tokens"], x["context"]) for x in lines],
+                         [("prompt 5", 5, 0), ("prompt 9", 9, 0), ("generate 3", 3, 0), ("generate 3 after 20", 3, 20)])
+        for x in lines:
+            self.assertEqual(len(x["tokens_per_second"]), 2)
+            self.assertEqual([x["low"], x["high"]], sorted(x["tokens_per_second"]))
+            self.assertAlmostEqual(x["median"], sum(x["tokens_per_second"]) / 2, delta=1e-4 * x["median"])
+            self.assertEqual((x["parameters"], x["device"], x["threads"]), (info["parameters"], info["device"], 1))
+            self.assertEqual(x["weight_bytes"], sum(w["bytes"] for w in info["weights"]))
+            self.assertEqual(x["weight_bytes"] - x["token_bytes"], info["embedding"]["bytes"])
+            self.assertGreater(x["roofs"][x["roof"]], 0)
+            self.assertTrue(0 < x["load_peak_bytes"] <= x["peak_bytes"])
+        table = self.alia("bench", self.model, "--prompt", "5,9", "--generate", "0", "--repeat", "1")
+        self.assertRegex(table, r"(?m)^prompt 9 +[\d.]+ +[\d.]+ \.\. [\d.]+ +[\d.]+ of \w+$")
+        self.assertNotIn("generate", table)
+
+    # ---- Quality
+
+    def texts(self):
+        """Two texts, and their chunks of at most 16 tokens as the help of `alia perplexity` describes them."""
+        paths, chunks = [], []
+        for name, text in (("one.txt", "El mar estaba en calma, y nadie hablaba."), ("two.txt", "Hoy no. <|im_end|> Quiza el lunes")):
+            path = self.folder / name
+            path.write_text(text)
+            ids = [int(i) for i in self.alia("tokenize", self.model, text, "--no-special").split()]
+            paths += ["--text", path]
+            chunks.append([[1] + ids[i:i + 15] for i in range(0, len(ids), 15)])
+        return paths, chunks
+
+    def test_perplexity(self):
+        paths, chunks = self.texts()
+        ids, out = self.folder / "ids.txt", self.folder / "out.npy"
+        losses = []
+        for text in chunks:
+            losses.append([])
+            for chunk in text:
+                ids.write_text(" ".join(map(str, chunk)))
+                self.alia("logits", self.model, "--ids", ids, "--out", out)
+                for row, following in zip(read_npy(out)[1], chunk[1:]):
+                    losses[-1].append(math.log(sum(math.exp(x) for x in row)) - row[following])
+        found = json.loads(self.alia("perplexity", self.model, *paths, "--context", "16", "--json"))
+        for each, result in zip([*losses, losses[0] + losses[1]], [*found["texts"], found["all"]]):
+            mean = sum(each) / len(each)
+            error = math.sqrt(sum((x - mean) ** 2 for x in each) / (len(each) - 1) / len(each))
+            self.assertEqual(result["positions"], len(each))
+            self.assertAlmostEqual(result["perplexity"]["value"] / math.exp(mean), 1, delta=1e-6)
+            self.assertAlmostEqual(result["perplexity"]["error"] / (math.exp(mean) * error), 1, delta=1e-2)
+        shown = self.alia("perplexity", self.model, *paths, "--context", "16")
+        self.assertRegex(shown, rf"(?m)^all +{len(losses[0] + losses[1])} +{found['all']['perplexity']['value']:.4f} ±")
+
+    def test_perplexity_against_a_reference(self):
+        paths, _ = self.texts()
+        saved = self.folder / "saved.logits"
+        command = ["perplexity", self.model, *paths, "--context", "16", "--json"]
+        self.alia(*command, "--save", saved)
+        same = json.loads(self.alia(*command, "--reference", saved))["all"]
+        self.assertLess(abs(same["kl_max"]), 1e-8)
+        self.assertEqual(same["same_top"]["value"], 1)
+        self.assertAlmostEqual(same["reference_perplexity"]["value"] / same["perplexity"]["value"], 1, delta=1e-5)
+        moved = json.loads(self.alia(*command, "--reference", saved, "--kv", "bf16"))["all"]
+        self.assertGreater(moved["kl"]["value"], 1e-7)
+        self.assertEqual(sorted([moved["kl_median"], moved["kl_999"], moved["kl_max"]]),
+                         [moved["kl_median"], moved["kl_999"], moved["kl_max"]])
+
+    def test_references_that_do_not_fit(self):
+        paths, _ = self.texts()
+        saved, bad = self.folder / "good.logits", self.folder / "bad.logits"
+        command = ["perplexity", self.model, *paths, "--context", "16"]
+        self.alia(*command, "--save", saved)
+        good = saved.read_bytes()
+        first_row = 24 + 8 + 4 * 16
+        wrong = [good[:n] for n in (0, 7, 23, 24, 33, first_row, first_row + 9, len(good) - 1)] + [good + b"x"]
+        for byte in (*range(24), 24, 31, 32, 95, first_row + 2, first_row + 4, first_row + 7):
+            wrong.append(good[:byte] + bytes([good[byte] ^ 0x81]) + good[byte + 1:])
+        for content in wrong:
+            bad.write_bytes(content)
+            self.alia(*command, "--reference", bad, code=1)
+            self.assertRegex(self.error, r"bad\.logits, byte \d+: ")
+        self.alia("perplexity", self.model, *paths, "--context", "15", "--reference", saved, code=1)
+        self.assertIn("the same texts and --context", self.error)
+        self.alia(*command, "--reference", self.folder / "none.logits", code=1)
+        self.alia(*command, "--save", self.folder / "no" / "folder", code=1)
+        self.alia(*command, "--reference", bad, "--save", self.folder / "half.logits", code=1)
+        self.assertEqual([p.name for p in self.folder.glob("half.logits*")], [])
+        empty = self.folder / "empty.txt"
+        empty.write_text("")
+        self.alia("perplexity", self.model, "--text", empty, code=1)
+        self.assertIn("empty.txt", self.error)
+
+    def test_imatrix(self):
+        paths, chunks = self.texts()
+        out = self.folder / "imatrix.gguf"
+        self.assertRegex(self.alia("imatrix", self.model, *paths, "--context", "16", "--out", out), rf"{sum(map(len, sum(chunks, [])))} tokens")
+        content = out.read_bytes()
+        def holds(text):
+            return struct.pack("<Q", len(text)) + text.encode() in out.read_bytes()
+        for text in ("general.type", "imatrix.datasets", str(paths[1]), str(paths[3]), "blk.1.ffn_down.weight.in_sum2", "blk.0.attn_v.weight.counts"):
+            self.assertTrue(holds(text), text)
+        self.assertFalse(holds("output.weight.in_sum2"))
+        self.alia("imatrix", self.model, *paths, "--context", "16", "--out", out, "--threads", "1")
+        self.assertTrue(out.read_bytes() == content)
+        self.alia("imatrix", self.model, *paths, "--head", "--out", out)
+        self.assertTrue(holds("output.weight.in_sum2"))
+        self.alia("imatrix", self.model, *paths, "--out", self.folder / "no" / "folder.gguf", code=1)
+        self.assertIn("folder.gguf", self.error)
+
+    # ---- Quantising
+
+    def test_quantize(self):
+        source, out = self.model, self.folder / "out.gguf"
+        report = json.loads(self.alia("quantize", source, out, "--type", "F32", "--json"))
+        self.assertEqual(report["file_bytes"], out.stat().st_size)
+        self.assertEqual(report["bytes"], sum(t["bytes"] for t in report["tensors"]))
+        options = ["hola", "-n", "40", "--temp", "0", "--raw", "--device", "ref"]
+        self.assertEqual(self.run_json(out, *options)["ids"], self.run_json(source, *options)["ids"])
+        self.assertEqual(self.alia("tokenize", out, "hola  que"), self.alia("tokenize", source, "hola  que"))
+        table = self.alia("quantize", source, out, "--type", "q4_k_m")
+        self.assertRegex(table, r"(?m)^fallbacks +wanted Q4_K, Q5_0, columns \d+, tensors \d+$")
+        table = self.alia("quantize", out, self.folder / "again.gguf", "--type", "Q8_0")
+        self.assertRegex(table, r"(?m)^note +the source is quantised already \(Q5_0\)")
+        weights = self.folder / "weights.gguf"
+        self.alia("imatrix", source, *self.texts()[0], "--out", weights)
+        plain = out.read_bytes()
+        self.alia("quantize", source, out, "--type", "Q4_K_M", "--imatrix", weights)
+        self.assertNotEqual(out.read_bytes(), plain)
+        self.alia("quantize", source, out, "--type", "Q3_K_M", code=1)
+        self.assertIn("Q4_K_M", self.error)
+        self.alia("quantize", source, self.folder, "--type", "Q8_0", code=1)
+        self.assertIn("directory", self.error)
+
+    def test_quantize_leaves_no_half_file(self):
+        def full_disk():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+        command = [ALIA, "quantize", self.model, self.folder / "half.gguf", "--type", "F32"]
+        full = subprocess.run(command, capture_output=True, preexec_fn=full_disk, restore_signals=False)  # SIGXFSZ stays ignored
+        self.assertEqual((full.returncode, full.stderr[:6]), (1, b"alia: "))
+        self.assertIn(b"half.gguf", full.stderr)
+        self.assertEqual([p.name for p in self.folder.glob("half.gguf*")], [])
+
+    def test_bench_counts(self):
+        info = json.loads(self.alia("info", self.model, "--json"))
+        head = info["vocabulary"] * info["hidden"]
+        products = info["parameters"] - (1 if info["tied_embeddings"] else 2) * head
+        options = ["--prompt", "7", "--generate", "4", "--context", "0,100", "--repeat", "1", "--json"]
+        prompt, start, later = [json.loads(line) for line in self.alia("bench", self.model, *options).splitlines()]
+        def per_token(x):
+            return x["share"] * x["roofs"][x["roof"]] / x["median"]
+        def near(value, wanted):
+            self.assertAlmostEqual(value / wanted, 1, delta=1e-4)
+        near(per_token(prompt), products + head / 7)
+        near(per_token(start), start["token_bytes"] + 3 * start["position_bytes"])  # after 1 token, 4 more: 3 on average
+        near(per_token(later), later["token_bytes"] + 106 * later["position_bytes"])  # 100, 4 of the warm-up, then half of 4
+        # A generated token costs what a prompt of one costs, up to the noise of a busy machine.
+        one, many = [json.loads(line)["median"] for line in self.alia("bench", self.model, "--prompt", "1", "--generate", "400", "--json").splitlines()]
+        self.assertLess(many, 100 * one)
 
     # ---- Generation
 

@@ -52,8 +52,8 @@ std::shared_ptr<const Model> load(const std::string& path, const std::string& de
     return load_model(models + path, {.device = device, .threads = threads});
 }
 
-// What a table's products may lose, whose inputs it keeps in 8 bits for quantised weights and in bf16 where the processor
-// multiplies those; a tiny random model shows it more than a trained one.
+// What a table's products may lose, whose inputs it keeps in 8 bits for quantised weights and in bf16 where the
+// processor multiplies those; a tiny random model shows it more than a trained one.
 double tolerance(const Case& c, const Model& m) {
     const std::string table = m.device->kernels.name;
     double most = c.tolerance;

@@ -64,17 +64,21 @@ TEST_CASE("metadata of every type") {
 
 TEST_CASE("tensors of every format") {
     Gguf g;
+    size_t written = 0;
     for (int i = 0; i < Formats::size; ++i) {
         const FormatInfo& f = info(Format(i));
+        if (f.gguf < 0) continue;  // in memory only
+        ++written;
         g.tensor(std::string("t.") + f.name, {uint64_t(2 * f.n), 3}, uint32_t(f.gguf),
                  std::string(6 * f.bytes, char(i)));
     }
     g.tensor("vector", {5}, 0, floats(5)).tensor("four", {2, 3, 1, 1}, 0, floats(6));
     std::string bytes = g.bytes();
     auto checkpoint = read(bytes);
-    REQUIRE(checkpoint.arrays.size() == Formats::size + 2);
+    REQUIRE(checkpoint.arrays.size() == written + 2);
     for (int i = 0; i < Formats::size; ++i) {
         const FormatInfo& f = info(Format(i));
+        if (f.gguf < 0) continue;
         const Array* a = checkpoint.find(std::string("t.") + f.name);
         REQUIRE(a);
         CHECK((a->format == Format(i) && a->rows == 3 && a->columns == 2 * f.n && a->bytes == 6 * f.bytes));

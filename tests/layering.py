@@ -17,6 +17,7 @@ layers = {
     "capi/": ["capi/", "engine/", "kernels/error.h"],
     "bindings/": ["bindings/", "capi/alia.h"],
     "benchmarks/": ["benchmarks/", "capi/alia.h"],
+    "benchmarks/kernels": ["benchmarks/kernels.h", "kernels/*.h", "kernels/cpu/threads.h"],
 }
 # The one home of each third-party library, by its headers' prefix.
 homes = {
@@ -25,6 +26,7 @@ homes = {
     "simdjson": ["engine/json", "bindings/cli/"],
     "utf8proc": ["engine/"],
     "CLI/": ["bindings/cli/"],
+    "benchmark/": ["benchmarks/kernels"],
     "cuda": ["kernels/cuda/"],
     "cublas": ["kernels/cuda/"],
     "immintrin": ["kernels/cpu/simd.h"],

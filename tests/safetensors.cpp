@@ -63,6 +63,35 @@ TEST_CASE("matrices and vectors of three formats") {
     CHECK(checkpoint.place(*w).item == "w");
 }
 
+TEST_CASE("raw numbers are kept apart, and a shape may be of one number") {
+    auto checkpoint = read(safetensors("{" + entry("q", "I32", "[2,2]", 0, 16) + "," + entry("s", "F16", "[]", 16, 18) +
+                                           "," + entry("e", "F8_E4M3", "[1,6]", 18, 24) + "}",
+                                       floats(6)));
+    REQUIRE(checkpoint.arrays.size() == 1);
+    const Array *s = checkpoint.find("s"), *q = checkpoint.find_part("q"), *e = checkpoint.find_part("e");
+    REQUIRE((s && q && e));
+    CHECK((s->rows == 1 && s->columns == 1 && s->raw == Raw::none));
+    CHECK((q->rows == 2 && q->columns == 2 && q->bytes == 16 && q->raw == Raw::I32));
+    CHECK((e->rows == 1 && e->columns == 6 && e->raw == Raw::F8_E4M3));
+    CHECK(!checkpoint.find("q"));
+    CHECK(!checkpoint.find_part("s"));
+    CHECK(refusal("{" + entry("q", "I32", "[2,2]", 0, 16) + "," + entry("s", "F32", "[3]", 12, 24) + "}", floats(6))
+              .status == Status::overlap);
+    CHECK(refusal("{" + entry("q", "I32", "[3]", 0, 12) + "," + entry("q", "F32", "[3]", 12, 24) + "}", floats(6))
+              .status == Status::duplicate);
+}
+
+TEST_CASE("raw numbers in shards") {
+    Sharded directory;
+    directory.write("two.safetensors", safetensors("{" + entry("b", "I32", "[4]", 0, 16) + "}", floats(4, 10)));
+    auto checkpoint = open_checkpoint(directory.path);
+    REQUIRE(checkpoint.find_part("b"));
+    CHECK(checkpoint.files[size_t(checkpoint.find_part("b")->file)]->path.ends_with("two.safetensors"));
+    CHECK(checkpoint.find("a"));
+    directory.index(R"("a":"one.safetensors","b":"one.safetensors")");
+    CHECK(error_of([&] { open_checkpoint(directory.path); }).status == Status::missing);
+}
+
 TEST_CASE("a header that cannot be") {
     CHECK(refusal("").status == Status::truncated);
     CHECK(refusal("1234567").status == Status::truncated);
@@ -91,9 +120,10 @@ TEST_CASE("a tensor that cannot be") {
     CHECK(alone("\"t\":{\"dtype\":1,\"shape\":[6],\"data_offsets\":[0,24]}") == Status::malformed);
     CHECK(alone("\"t\":{\"dtype\":\"F32\",\"data_offsets\":[0,24]}") == Status::malformed);
     CHECK(alone("\"t\":{\"dtype\":\"F32\",\"shape\":[6]}") == Status::malformed);
-    CHECK(alone(entry("t", "I64", "[3]", 0, 24)) == Status::unsupported);
-    CHECK(alone(entry("t", "F8_E4M3", "[24]", 0, 24)) == Status::unsupported);
-    CHECK(alone(entry("t", "F32", "[]", 0, 4)) == Status::unsupported);
+    CHECK(alone(entry("t", "F4", "[48]", 0, 24)) == Status::unsupported);
+    CHECK(alone(entry("t", "none", "[24]", 0, 24)) == Status::unsupported);
+    CHECK(alone(entry("t", "I64", "[4]", 0, 24)) == Status::malformed);
+    CHECK(alone(entry("t", "F8_E4M3", "[48]", 0, 48)) == Status::truncated);
     CHECK(alone(entry("t", "F32", "[1,2,3]", 0, 24)) == Status::unsupported);
     CHECK(alone(entry("t", "F32", "[0]", 0, 0)) == Status::shape);
     CHECK(alone(entry("t", "F32", "[-6]", 0, 24)) == Status::malformed);

@@ -16,6 +16,10 @@ void add_info(CLI::App&, Run&);
 void add_plan(CLI::App&, Run&);
 void add_tokenize(CLI::App&, Run&);
 void add_logits(CLI::App&, Run&);
+void add_bench(CLI::App&, Run&);
+void add_perplexity(CLI::App&, Run&);
+void add_imatrix(CLI::App&, Run&);
+void add_quantize(CLI::App&, Run&);
 
 // MODEL, --device and --threads.
 void add_model_options(CLI::App& command, ModelChoice&);

@@ -46,7 +46,15 @@ auto read_line(const std::string& line, int64_t number, F&& read) {
     }
 }
 
-bool is_bytes(std::string_view key) { return key == "bytes" || key == "total" || key == "available"; }
+template <class F>
+auto at_pointer(const std::string& object, std::string_view pointer, F&& read) {
+    od::parser parser;
+    const simdjson::padded_string padded(object);
+    od::document document = parser.iterate(padded);
+    return read(document.at_pointer(pointer).value());
+}
+
+bool is_bytes(std::string_view key) { return key == "total" || key == "available" || key.ends_with("bytes"); }
 
 // Names come from files: no control character of theirs reaches the terminal.
 std::string visible(std::string_view text) {
@@ -152,13 +160,47 @@ std::vector<int32_t> ids_of(const std::string& line, int64_t number) {
     });
 }
 
-std::string table(const std::string& object) {
+double number_at(const std::string& object, std::string_view pointer) {
+    return at_pointer(object, pointer, [](od::value v) { return v.get_double().value(); });
+}
+
+bool bool_at(const std::string& object, std::string_view pointer) {
+    return at_pointer(object, pointer, [](od::value v) { return v.get_bool().value(); });
+}
+
+std::string string_at(const std::string& object, std::string_view pointer) {
+    return at_pointer(object, pointer, [](od::value v) { return std::string(v.get_string().value()); });
+}
+
+std::vector<std::pair<std::string, int64_t>> bytes_at(const std::string& object, std::string_view list,
+                                                      std::string_view key) {
+    return at_pointer(object, "/" + std::string(list), [&](od::value v) {
+        std::vector<std::pair<std::string, int64_t>> found;
+        for (od::object item : v.get_array()) {
+            std::string name(item[key].get_string().value());
+            found.emplace_back(std::move(name), item["bytes"].get_int64().value());
+        }
+        return found;
+    });
+}
+
+std::vector<std::string> strings_at(const std::string& object, std::string_view list) {
+    od::parser parser;
+    const simdjson::padded_string padded(object);
+    od::document document = parser.iterate(padded);
+    std::vector<std::string> strings;
+    for (od::value item : document[list].get_array()) strings.push_back(visible(item.get_string().value()));
+    return strings;
+}
+
+std::string table(const std::string& object, const std::vector<std::string_view>& hidden) {
     od::parser parser;
     const simdjson::padded_string padded(object);
     od::document document = parser.iterate(padded);
     std::string out;
     for (auto field : document.get_object()) {
         const std::string key(field.unescaped_key().value());
+        if (std::find(hidden.begin(), hidden.end(), key) != hidden.end()) continue;
         od::value value = field.value();
         switch (value.type().value()) {
             case od::json_type::object:

@@ -13,13 +13,16 @@ void add_model_options(CLI::App& command, ModelChoice& choice) {
 }
 
 void add_cache_option(CLI::App& command, int32_t& format) {
-    static const std::map<std::string, int32_t> formats = {
-        {"auto", ALIA_CACHE_AUTO}, {"f32", ALIA_CACHE_F32}, {"f16", ALIA_CACHE_F16}, {"bf16", ALIA_CACHE_BF16}};
+    static const std::map<std::string, int32_t> formats = {{"auto", ALIA_CACHE_AUTO},
+                                                           {"f32", ALIA_CACHE_F32},
+                                                           {"f16", ALIA_CACHE_F16},
+                                                           {"bf16", ALIA_CACHE_BF16},
+                                                           {"q8_0", ALIA_CACHE_Q8_0}};
     auto choose = [&format](const std::string& name) { format = formats.at(name); };
     command
         .add_option_function<std::string>("--kv", choose, "format of the KV cache (without it: the device's choice)")
         ->type_name("FORMAT")
-        ->check(CLI::IsMember({"auto", "f32", "f16", "bf16"}));
+        ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "q8_0"}));
 }
 
 namespace {
@@ -43,7 +46,9 @@ int run(int argc, char** argv) {
         "  alia COMMAND --help\n"
         "Exit codes: 0; 1 an error; 2 wrong usage; 130 interrupted.");
     Run chosen;
-    for (auto add : {add_run, add_info, add_plan, add_tokenize, add_logits}) add(app, chosen);
+    for (auto add :
+         {add_run, add_info, add_plan, add_tokenize, add_logits, add_bench, add_perplexity, add_imatrix, add_quantize})
+        add(app, chosen);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

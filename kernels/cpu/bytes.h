@@ -1,8 +1,8 @@
 // Products of packed quantised weights with activations of 8 bits.
 //
-// A row of x is quantised in blocks of 32, each with its own scale, to -127..127. Sums over a group of the weights'
-// format are exact integers; each lane adds them, scaled, in order of K. So neither the panel nor the thread shows in a
-// bit.
+// A row of x is quantised in blocks of 16, each with its own scale, to -127..127: half the loss of blocks of 32
+// (docs/benchmarks/cpu.md). Sums over a block are exact integers; each lane adds them, scaled, in order of K. So
+// neither the panel nor the thread shows in a bit.
 #pragma once
 #include "kernels/cpu/packing.h"
 #include "kernels/cpu/panels.h"
@@ -13,35 +13,35 @@ namespace {
 template <class F>
 struct ByteProducts {
     using P = Packing<F>;
-    static constexpr int groups = 32 / P::group, count = 8 / groups;  // of 32 numbers; operands of a group
-    using Sum = Products<P::levels ? 8 : P::bits, count>;
-    static constexpr int start_factor = Sum::bias - P::offset;  // times the sum of a group's x
-    static constexpr int run = 256, run_blocks = run / 32;      // numbers whose operands are unpacked at once
+    static constexpr int x_block = 16, groups = 32 / P::group;  // groups of 32 numbers
+    using Sum = Products<P::levels ? 8 : P::bits, x_block / 4>;
+    static constexpr int start_factor = Sum::bias - P::offset;  // times the sum of a block of x
+    static constexpr int run = 256;                             // numbers whose operands are unpacked at once
 
     // The quantised rows: four arrays, each in panels.
     struct Inputs {
         int8_t* q;       // [columns / 4][panel][4]
-        float* scale;    // [columns / 32][panel]
-        int32_t* start;  // [columns / group][panel] start_factor * sum of q
-        float* sum;      // [columns / group][panel] scale * sum of q
+        float* scale;    // [columns / 16][panel]
+        int32_t* start;  // [columns / 16][panel] start_factor * sum of q
+        float* sum;      // [columns / group][panel] sum of scale * q over a group of the weights
         int64_t columns;
 
         Inputs(void* scratch, int64_t rows, int64_t columns) : columns(columns) {
             q = static_cast<int8_t*>(scratch);
             scale = reinterpret_cast<float*>(q + rows * columns);
-            start = reinterpret_cast<int32_t*>(scale + rows * (columns / 32));
-            sum = reinterpret_cast<float*>(start + rows * (columns / P::group));
+            start = reinterpret_cast<int32_t*>(scale + rows * (columns / x_block));
+            sum = reinterpret_cast<float*>(start + rows * (columns / x_block));
         }
         // From row `first` on, and number k.
         const int8_t* q_at(int64_t first, int64_t k, int size) const { return q + first * columns + k * size; }
         template <class T>
-        T* at(T* array, int group, int64_t first, int64_t k, int size) const {
-            return array + first * (columns / group) + k / group * size;
+        T* at(T* array, int per, int64_t first, int64_t k, int size) const {
+            return array + first * (columns / per) + k / per * size;
         }
     };
 
     static int64_t scratch_bytes(int64_t rows, int64_t columns) {
-        return rows * (columns + columns / 32 * 4 + columns / P::group * 8);
+        return rows * (columns + columns / x_block * 8 + columns / P::group * 4);
     }
     static int64_t tile_bytes(int64_t columns) { return columns / F::n * P::block; }
 
@@ -68,21 +68,23 @@ struct ByteProducts {
         }
     }
 
+    // Numbers [k, k + 32) of row t of a panel.
     static void quantise_32(const float* x, const Inputs& in, int64_t first, int64_t k, int size, int t) {
-        Floats a = load(x), b = load(x + lanes);
-        const float largest = highest(maximum(absolute(a), absolute(b)));
-        const float inverse = largest > 0 ? 127 / largest : 0, scale = largest / 127;
-        int8_t q[32];
-        round_to_bytes(a * broadcast(inverse), q);
-        round_to_bytes(b * broadcast(inverse), q + lanes);
-        int8_t* to = in.q + first * in.columns + k * size + 4 * t;
-        for (int i = 0; i < 8; ++i) memcpy(to + 4 * size * i, q + 4 * i, 4);
-        in.at(in.scale, 32, first, k, size)[t] = scale;
-        for (int g = 0; g < groups; ++g) {
+        float group_sum = 0;
+        for (int at = 0; at < 32; at += x_block) {
+            const Floats v = load(x + at);
+            const float largest = highest(absolute(v));
+            const float inverse = largest > 0 ? 127 / largest : 0, scale = largest / 127;
+            int8_t q[x_block];
+            round_to_bytes(v * broadcast(inverse), q);
+            int8_t* to = in.q + first * in.columns + (k + at) * size + 4 * t;
             int32_t sum = 0;
-            for (int i = 0; i < P::group; ++i) sum += q[g * P::group + i];
-            in.at(in.start, P::group, first, k, size)[g * size + t] = start_factor * sum;
-            in.at(in.sum, P::group, first, k, size)[g * size + t] = scale * float(sum);
+            for (int i = 0; i < x_block; ++i) sum += q[i];
+            for (int i = 0; i < x_block / 4; ++i) memcpy(to + 4 * size * i, q + 4 * i, 4);
+            in.at(in.scale, x_block, first, k + at, size)[t] = scale;
+            in.at(in.start, x_block, first, k + at, size)[t] = start_factor * sum;
+            group_sum = (at % P::group ? group_sum : 0) + scale * float(sum);
+            in.at(in.sum, P::group, first, k + at, size)[t] = group_sum;
         }
     }
 
@@ -91,21 +93,25 @@ struct ByteProducts {
     static void multiply_32(Operand&& operand, const Floats* scale, const Floats* least, const Inputs& in,
                             int64_t first, int64_t k, Floats* total) {
         const int8_t* q = in.q_at(first, k, size);
-        const float *x_scale = in.at(in.scale, 32, first, k, size), *x_sum = in.at(in.sum, P::group, first, k, size);
-        const int32_t* start = in.at(in.start, P::group, first, k, size);
-        unroll<groups>([&](auto g) __attribute__((always_inline)) {
+        const float* x_scale = in.at(in.scale, x_block, first, k, size);
+        const float* x_sum = in.at(in.sum, P::group, first, k, size);
+        const int32_t* start = in.at(in.start, x_block, first, k, size);
+        unroll<32 / x_block>([&](auto b) __attribute__((always_inline)) {
             Sum sum[size];
-            for (int t = 0; t < size; ++t) sum[t].total = broadcast(start_factor ? start[g * size + t] : 0);
-            unroll<count>([&](auto i) __attribute__((always_inline)) {
-                const Ints w = operand(g * count + i);
-                for (int t = 0; t < size; ++t)
-                    sum[t].template add<i>(w, broadcast_four(q + ((g * count + i) * size + t) * 4));
+            for (int t = 0; t < size; ++t) sum[t].total = broadcast(start_factor ? start[b * size + t] : 0);
+            unroll<x_block / 4>([&](auto i) __attribute__((always_inline)) {
+                const int at = b * (x_block / 4) + i;
+                const Ints w = operand(at);
+                for (int t = 0; t < size; ++t) sum[t].template add<i>(w, broadcast_four(q + (at * size + t) * 4));
             });
-            for (int t = 0; t < size; ++t) {
-                total[t] = multiply_add(real(sum[t].total), scale[g] * broadcast(x_scale[t]), total[t]);
-                if constexpr (P::has_least) total[t] = multiply_add(least[g], broadcast(x_sum[g * size + t]), total[t]);
-            }
+            const Floats s = scale[b * x_block / P::group];
+            for (int t = 0; t < size; ++t)
+                total[t] = multiply_add(real(sum[t].total), s * broadcast(x_scale[b * size + t]), total[t]);
         });
+        if constexpr (P::has_least)
+            for (int g = 0; g < groups; ++g)
+                for (int t = 0; t < size; ++t)
+                    total[t] = multiply_add(least[g], broadcast(x_sum[g * size + t]), total[t]);
     }
 
     // One row of x: operands go from memory to the products.

@@ -39,12 +39,23 @@ int64_t packed_bytes(Format f, int64_t rows, int64_t columns) { return tiles(row
 
 int64_t scratch_bytes(Format f, int64_t rows, int64_t columns) { return matmul(f).scratch_bytes(rows, columns); }
 
+// The system gives memory where the thread runs that first writes to it: the one that will read that part of the tiles.
+void touch_shares(Stream* s, uint8_t* packed, int64_t count, int64_t bytes) {
+    constexpr int64_t memory_page = 4096;
+    const int64_t n = cpu::threads(s);
+    parallel(s, n, [&](int64_t i) {
+        for (int64_t b = count * i / n * bytes; b < count * (i + 1) / n * bytes; b += memory_page) packed[b] = 0;
+    });
+}
+
 void pack(Stream* s, Tensor w, int64_t first, int64_t count, const void* const* rows) {
     const Matmul& m = matmul(w.format);
-    auto* packed = static_cast<uint8_t*>(w.data) + first / lanes * m.tile_bytes(w.columns);
+    const int64_t bytes = m.tile_bytes(w.columns);
+    if (first == 0) touch_shares(s, static_cast<uint8_t*>(w.data), tiles(w.rows), bytes);
+    auto* packed = static_cast<uint8_t*>(w.data) + first / lanes * bytes;
     parallel(s, tiles(count), [&](int64_t t) {
         const int filled = int(count - t * lanes < lanes ? count - t * lanes : lanes);
-        m.pack_tile(packed + t * m.tile_bytes(w.columns), rows + t * lanes, filled, w.columns);
+        m.pack_tile(packed + t * bytes, rows + t * lanes, filled, w.columns);
     });
 }
 

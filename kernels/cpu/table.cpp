@@ -13,7 +13,7 @@
 
 namespace alia {
 namespace {
-Stream* open(const DeviceOptions& o) { return cpu::open_pool(o.threads); }
+Stream* open(const DeviceOptions& o) { return cpu::open_pool(o.threads, o.pin); }
 }  // namespace
 
 extern const Kernels ALIA_TABLE;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <pthread.h>
 #include <sched.h>
 #include <thread>
 #include <vector>
@@ -45,26 +46,52 @@ double cgroup_processors() {
     return quota > 0 && period > 0 ? quota / period : 0;
 }
 
+// Numbers of the processors that the affinity mask allows; none where the system does not say.
+std::vector<int> allowed_processors() {
+    cpu_set_t set;
+    std::vector<int> all;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        for (int i = 0; i < CPU_SETSIZE; ++i)
+            if (CPU_ISSET(i, &set)) all.push_back(i);
+    return all;
+}
+
+void keep_to(std::thread& thread, int processor) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    pthread_setaffinity_np(thread.native_handle(), sizeof one, &one);
+}
+
 }  // namespace
 
 struct Stream {
+    // Each thread first takes its own part of the numbers, the same for every operation of as many, so that it meets
+    // the memory it has met before; then what others have left.
+    struct alignas(64) Share {
+        std::atomic<int64_t> next{0};
+        int64_t end = 0;
+    };
+
     std::vector<std::thread> workers;
+    std::vector<Share> shares;         // of the caller and the workers
     std::atomic<uint32_t> epoch{0};    // counts operations
     std::atomic<uint32_t> running{0};  // workers that have yet to finish this epoch
-    std::atomic<int64_t> next{0};
     std::atomic<bool> stop{false};
-    int64_t count = 0;
     void (*work)(void*, int64_t) = nullptr;
     void* context = nullptr;
 
-    void take_turns() {
-        for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) work(context, i);
+    void take_turns(size_t self) {
+        for (size_t i = 0; i < shares.size(); ++i) {
+            Share& share = shares[(self + i) % shares.size()];
+            for (int64_t n; (n = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) work(context, n);
+        }
     }
-    void serve() {
+    void serve(size_t self) {
         for (uint32_t seen = 0;;) {
             seen = wait_change(epoch, seen);
             if (stop.load(std::memory_order_relaxed)) return;
-            take_turns();
+            take_turns(self);
             if (running.fetch_sub(1, std::memory_order_acq_rel) == 1) running.notify_one();
         }
     }
@@ -73,23 +100,28 @@ struct Stream {
 namespace cpu {
 
 int usable_processors() {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : int(std::thread::hardware_concurrency());
+    auto n = int(allowed_processors().size());
+    if (n == 0) n = int(std::thread::hardware_concurrency());
     if (double quota = cgroup_processors(); quota > 0) n = std::min(n, int(quota + 0.999));
     return std::max(n, 1);
 }
 
-Stream* open_pool(int threads) {
+Stream* open_pool(int threads, bool pin) {
     if (threads < 0 || threads > 1024)
         fail(Status::invalid_argument, "%d threads: it must be 0 (automatic) to 1024", threads);
+    const auto count = size_t(threads ? threads : usable_processors());
+    const std::vector<int> processors = pin ? allowed_processors() : std::vector<int>();
     auto s = new Stream;
     try {
-        s->workers.reserve(1024);
-        for (int i = 1; i < (threads ? threads : usable_processors()); ++i)
-            s->workers.emplace_back([s] { s->serve(); });
+        s->shares = std::vector<Stream::Share>(count);
+        s->workers.reserve(count);
+        for (size_t i = 1; i < count; ++i) {
+            s->workers.emplace_back([s, i] { s->serve(i); });
+            if (!processors.empty()) keep_to(s->workers.back(), processors[i % processors.size()]);
+        }
     } catch (...) {
         close_pool(s);
-        fail(Status::out_of_memory, "the system gives no more threads (%d wanted)", threads);
+        fail(Status::out_of_memory, "the system gives no more threads (%d wanted)", int(count));
     }
     return s;
 }
@@ -111,12 +143,15 @@ void parallel(Stream* s, int64_t n, void (*work)(void*, int64_t), void* context)
     }
     s->work = work;
     s->context = context;
-    s->count = n;
-    s->next.store(0, std::memory_order_relaxed);
+    const auto count = int64_t(s->shares.size());
+    for (int64_t i = 0; i < count; ++i) {
+        s->shares[size_t(i)].next.store(n / count * i + n % count * i / count, std::memory_order_relaxed);
+        s->shares[size_t(i)].end = n / count * (i + 1) + n % count * (i + 1) / count;
+    }
     s->running.store(uint32_t(s->workers.size()), std::memory_order_relaxed);
     s->epoch.fetch_add(1, std::memory_order_release);
     s->epoch.notify_all();
-    s->take_turns();
+    s->take_turns(0);
     for (uint32_t left; (left = s->running.load(std::memory_order_acquire)) != 0;) wait_change(s->running, left);
 }
 

@@ -13,12 +13,13 @@ import numpy as np
 
 import formats
 import gguf_file
+import quantised
 
-SAFETENSORS_TYPES = {"F32": "F32", "F16": "F16", "BF16": "BF16"}
+RAW_TYPES = {"I8": "<i1", "U8": "<u1", "F8_E4M3": "<u1", "I32": "<i4", "I64": "<i8"}
 
 
 def read_safetensors(path):
-    """name -> float32 array (https://github.com/huggingface/safetensors#format)."""
+    """name -> array, float32 but for raw types (https://github.com/huggingface/safetensors#format)."""
     data = np.fromfile(path, np.uint8)
     size = int(data[:8].view(np.uint64)[0])
     header = json.loads(data[8:8 + size].tobytes())
@@ -27,7 +28,9 @@ def read_safetensors(path):
     for name, entry in header.items():
         first, last = entry["data_offsets"]
         raw = data[8 + size + first:8 + size + last]
-        arrays[name] = formats.decode(SAFETENSORS_TYPES[entry["dtype"]], raw, entry["shape"][-1]).reshape(entry["shape"])
+        kind = entry["dtype"]
+        numbers = raw.view(RAW_TYPES[kind]) if kind in RAW_TYPES else formats.decode(kind, raw, 1)
+        arrays[name] = numbers.reshape(entry["shape"])
     return arrays
 
 
@@ -80,6 +83,7 @@ def from_huggingface(path):
     w = {}
     for file in files:
         w.update(read_safetensors(os.path.join(path, file)))
+    w = quantised.dequantise(w, config)
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     original = scaling.get("original_max_position_embeddings")
     rope = {"kind": scaling.get("rope_type", scaling.get("type", "default")),
@@ -148,8 +152,8 @@ def rotate(x, cos, sin):
     return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
-def forward(model, ids):
-    """float64 logits [len(ids)][vocabulary]."""
+def forward(model, ids, see=lambda layer, names, x: None):
+    """float64 logits [len(ids)][vocabulary]. `see` is told which matrices of a layer (None: the head's) read which input."""
     c, w = model
     n, dim, group = len(ids), c["dim"], c["heads"] // c["kv"]
     cos, sin = angles(c["rope"], dim, np.arange(n, dtype=np.float64))
@@ -160,6 +164,7 @@ def forward(model, ids):
             print(f"\rlayer {i + 1} of {c['layers']}", end="", file=sys.stderr)
         p = {name: a.astype(np.float64) for name, a in layer.items()}
         h = rms_norm(x, p["attn_norm"].ravel(), c["eps"])
+        see(i, ["q", "k", "v"], h)
         q = rotate((h @ p["q"].T).reshape(n, c["heads"], dim), cos, sin)
         k = rotate((h @ p["k"].T).reshape(n, c["kv"], dim), cos, sin)
         v = (h @ p["v"].T).reshape(n, c["kv"], dim)
@@ -168,13 +173,19 @@ def forward(model, ids):
             score = q[:, head] @ k[:, head // group].T / math.sqrt(dim) + mask
             score = np.exp(score - score.max(axis=1, keepdims=True))
             a[:, head] = score / score.sum(axis=1, keepdims=True) @ v[:, head // group]
+        see(i, ["o"], a.reshape(n, -1))
         x = x + a.reshape(n, -1) @ p["o"].T
         h = rms_norm(x, p["ffn_norm"].ravel(), c["eps"])
+        see(i, ["gate", "up"], h)
         gate = h @ p["gate"].T
-        x = x + (gate / (1 + np.exp(-gate)) * (h @ p["up"].T)) @ p["down"].T
+        f = gate / (1 + np.exp(-gate)) * (h @ p["up"].T)
+        see(i, ["down"], f)
+        x = x + f @ p["down"].T
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    return rms_norm(x, w["norm"].ravel().astype(np.float64), c["eps"]) @ w["head"].astype(np.float64).T
+    x = rms_norm(x, w["norm"].ravel().astype(np.float64), c["eps"])
+    see(None, ["head"], x)
+    return x @ w["head"].astype(np.float64).T
 
 
 def main():

@@ -176,7 +176,7 @@ def write_gguf(path, c, w, kinds=None, rope=None, version=3, parts=1):
 
 def mixed_formats(c, w, first):
     """Every matrix in another format, from the `first`-th on; random blocks, so Q and K need no permutation of known numbers."""
-    names, kinds = list(formats.formats), {}
+    names, kinds = list(formats.by_number.values()), {}
     for name, x in w.items():
         if x.ndim == 2:
             kind = names[first % len(names)]

@@ -1,0 +1,124 @@
+// What the kernel benchmarks stand on: the device, its roofs, and memory with numbers that no kernel stumbles over.
+#pragma once
+#include <benchmark/benchmark.h>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/device.h"
+
+namespace alia {
+
+// Larger than any cache: operands are taken in turn from so many bytes, so that each comes from memory.
+constexpr int64_t beyond_caches = 256 << 20;
+
+struct Shape {
+    int64_t columns, rows;  // of a weight matrix
+    bool operator==(const Shape&) const = default;
+};
+
+// Packed copies of one matrix, enough to exceed the caches.
+struct Weights {
+    Format format;
+    Shape shape;
+    std::vector<Tensor> copies;
+    std::vector<Buffer> buffers;
+};
+
+// Every byte has a small exponent's bits: all formats' scales, and floats, are positive, normal and small.
+inline std::vector<uint8_t> small_numbers(int64_t bytes) {
+    std::vector<uint8_t> numbers(size_t(bytes), 0);
+    uint64_t state = 1;
+    for (uint8_t& b : numbers) b = uint8_t((state = mix(state + 1)) & 0x3B) | 4;
+    return numbers;
+}
+
+class Bench {
+  public:
+    Bench(std::string_view name, const DeviceOptions& options)
+        : device(Device::open(name, options)), k(device->kernels) {}
+
+    // The machine's speed moves, so roofs are measured again when they are old.
+    const Roofs& roofs() {
+        const auto now = std::chrono::steady_clock::now();
+        if (!measured || now - when > std::chrono::seconds(15)) {
+            measured = k.measure(device->stream);
+            when = std::chrono::steady_clock::now();
+        }
+        return *measured;
+    }
+
+    Buffer floats(int64_t count) { return bytes(count * 4); }
+
+    Buffer bytes(int64_t count) {
+        const std::vector<uint8_t> host = small_numbers(count);
+        Buffer buffer(*device, count);
+        k.write(device->stream, buffer.data(), host.data(), count);
+        return buffer;
+    }
+
+    Buffer integers(const std::vector<int32_t>& values) {
+        Buffer buffer(*device, int64_t(values.size()) * 4);
+        k.write(device->stream, buffer.data(), values.data(), buffer.size());
+        return buffer;
+    }
+
+    // Kept until another format or shape is asked for: Google Benchmark calls a benchmark several times. The file that
+    // they are packed from repeats the same rows.
+    const Weights& weights(Format format, Shape shape) {
+        if (kept && kept->format == format && kept->shape == shape) return *kept;
+        kept.reset();
+        Weights w{format, shape, {}, {}};
+        const int64_t row = row_bytes(format, shape.columns);
+        const int64_t packed = k.packed_bytes(format, shape.rows, shape.columns);
+        const std::vector<uint8_t> file = small_numbers(row * pack_rows);
+        std::vector<const void*> rows(size_t(shape.rows), nullptr);
+        for (int64_t i = 0; i < shape.rows; ++i) rows[size_t(i)] = file.data() + i % pack_rows * row;
+        for (int64_t bytes = 0; bytes < beyond_caches; bytes += packed) {
+            Buffer& buffer = w.buffers.emplace_back(*device, packed);
+            w.copies.push_back({buffer.data(), shape.rows, shape.columns, 0, format});
+            k.pack(device->stream, w.copies.back(), 0, shape.rows, rows.data());
+        }
+        return kept.emplace(std::move(w));
+    }
+
+    std::unique_ptr<Device> device;
+    const Kernels& k;
+
+  private:
+    std::optional<Weights> kept;  // freed before the device
+    std::optional<Roofs> measured;
+    std::chrono::steady_clock::time_point when;
+};
+
+inline Tensor matrix(const Buffer& b, int64_t rows, int64_t columns) {
+    return {b.data(), rows, columns, columns * 4, Format::F32};
+}
+
+// Rates of a benchmark whose iteration moves `bytes` and does `products` multiply-adds, and their shares of the roofs;
+// 0 leaves a rate out. `best` is the rate that the products are compared with.
+inline void report(benchmark::State& state, double seconds, const Roofs& roofs, double bytes, double products,
+                   double best) {
+    const double n = double(state.iterations()) / seconds;
+    if (bytes > 0) {
+        state.counters["GB/s"] = bytes * n / 1e9;
+        state.counters["of_read"] = bytes * n / roofs.read;
+    }
+    if (products > 0) {
+        state.counters["GMAC/s"] = products * n / 1e9;
+        state.counters["of_products"] = products * n / best;
+    }
+}
+
+// Runs `f` for as long as Google Benchmark wants and gives the seconds that it took; the first, untimed run warms up.
+template <class F>
+double timed(benchmark::State& state, F&& f) {
+    using Clock = std::chrono::steady_clock;
+    f();
+    const Clock::time_point start = Clock::now();
+    for (auto _ : state) f();
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace alia
