@@ -149,13 +149,19 @@ typedef struct alia_progress {
  * must not call functions on the model being loaded, throw, or jump out. */
 typedef int32_t (*alia_progress_callback)(void* user, const alia_progress* progress);
 
+/* Flags of a model. */
+enum {
+    ALIA_MODEL_PIN_THREADS = 1 /* each thread that the library makes for this model and its engines keeps to one of the
+                                  processors that the process may use; the calling threads stay free */
+};
+
 typedef struct alia_model_options {
     uint32_t size;
     int32_t load;       /* ALIA_LOAD_... */
     const char* device; /* "auto", "cpu", "cpu:base", "ref", ...; empty: the environment's ALIA_DEVICE, else auto */
     uint64_t device_length;
     int32_t threads; /* of CPU devices; 0: what the machine and the control group allow */
-    uint32_t zero;
+    uint32_t flags;  /* ALIA_MODEL_... */
     uint64_t json_bytes;             /* memory that reading one JSON file may take; 0: 1 GiB */
     alia_progress_callback progress; /* may be NULL */
     void* user;                      /* handed to `progress` */

@@ -59,6 +59,8 @@ ModelOptions model_options(const alia_model_options& given) {
     ModelOptions options;
     options.device = given_text(given.device, given.device_length, "options.device");
     options.threads = given.threads;
+    if (given.flags & ~uint32_t(ALIA_MODEL_PIN_THREADS)) bad_argument("options.flags", "has bits that mean nothing");
+    options.pin = given.flags & ALIA_MODEL_PIN_THREADS;
     if (given.json_bytes) options.json.bytes = given.json_bytes;
     if (given.progress) {
         options.progress = [callback = given.progress, user = given.user](const LoadProgress& p) {

@@ -31,7 +31,7 @@ struct Engine::State {
     State(std::shared_ptr<const Model> m, const EngineOptions& o, const PassLimits& limits)
         : model(std::move(m)),
           options(o),
-          device(model->device->kernels, {.threads = o.threads ? o.threads : model->threads}),
+          device(model->device->kernels, {.threads = o.threads ? o.threads : model->threads, .pin = model->pin}),
           cache(device, model->config, o.context, *o.cache),
           runner(device, *model, limits),
           sequence(cache) {}

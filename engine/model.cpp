@@ -261,7 +261,7 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
     m->path = path;
     const Checkpoint checkpoint = open_checkpoint(path, {.json = options.json});
     m->config = read_config(checkpoint);
-    auto device = Device::open(options.device, {.threads = options.threads});
+    auto device = Device::open(options.device, {.threads = options.threads, .pin = options.pin});
 
     const int64_t bytes = outline_model(checkpoint, device->kernels).weight_bytes(), room = available_memory();
     if (room > 0 && bytes > room)
@@ -269,6 +269,7 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
              double(bytes) / (1 << 30), double(room) / (1 << 30));
     m->tokenizer = find_tokenizer(checkpoint, options.json);
     m->threads = options.threads;
+    m->pin = options.pin;
     m->device = std::move(device);
     Builder(checkpoint, m->device->kernels, *m).build(options.progress, bytes);
     return m;

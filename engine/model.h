@@ -35,6 +35,7 @@ struct LoadProgress {
 struct ModelOptions {
     std::string device;  // as Device::open takes it
     int threads = 0;     // 0: what the machine allows
+    bool pin = false;    // the device's own threads keep to one processor each
     JsonLimits json;
     std::function<bool(const LoadProgress&)> progress;  // false stops the load with Status::cancelled
 };
@@ -44,6 +45,7 @@ struct Model {
     std::string path;
     std::shared_ptr<const Tokenizer> tokenizer;  // null where the checkpoint came without one
     int threads = 0;                             // as it was opened with; 0: what the machine allows
+    bool pin = false;
     std::unique_ptr<Device> device;  // that holds the weights; engines open streams of their own on its table
 
     Tensor embed;  // [vocabulary][hidden]

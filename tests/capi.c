@@ -16,7 +16,7 @@ AT(alia_model_options, load, 4);
 AT(alia_model_options, device, 8);
 AT(alia_model_options, device_length, 16);
 AT(alia_model_options, threads, 24);
-AT(alia_model_options, zero, 28);
+AT(alia_model_options, flags, 28);
 AT(alia_model_options, json_bytes, 32);
 AT(alia_model_options, progress, 40);
 AT(alia_model_options, user, 48);
@@ -201,6 +201,9 @@ static void test_open(void) {
     alia_text_free(json);
 
     o = (alia_model_options)ALIA_MODEL_OPTIONS_INIT;
+    o.flags = 2;
+    BAD(alia_model_open(path, strlen(path), &o, &m), "options.flags");
+    o.flags = ALIA_MODEL_PIN_THREADS;
     o.load = ALIA_LOAD_HEADERS;
     CHECK(alia_model_open(path, strlen(path), &o, &m) == ALIA_OK);
     alia_engine* e = NULL;

@@ -1,10 +1,14 @@
 // Every table against the reference: all operations and formats, odd sizes, buffers of exactly the bytes that are used.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <random>
+#include <sched.h>
+#include <thread>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/threads.h"
 #include "kernels/device.h"
 #include "tests/catch.h"
 
@@ -185,6 +189,29 @@ TEST_CASE("a device opened by name runs the table it was asked for") {
     CHECK_THROWS_AS(Device::open(), Error);
     unsetenv("ALIA_DEVICE");
     CHECK_THROWS_AS(Device::open("cuda:99"), Error);
+}
+
+TEST_CASE("a pool does each piece of work once, on the threads it was asked for, pinned where asked") {
+    for (bool pin : {false, true})
+        for (int threads : {1, 2, 5}) {
+            Stream* pool = cpu::open_pool(threads, pin);
+            CHECK(cpu::threads(pool) == threads);
+            for (int64_t n : {0, 1, 2, 3, 64, 1000}) {
+                std::vector<std::atomic<int>> done(static_cast<size_t>(n));
+                parallel(pool, n, [&](int64_t i) { ++done[size_t(i)]; });
+                CHECK(std::all_of(done.begin(), done.end(), [](const auto& d) { return d == 1; }));
+            }
+            const auto caller = std::this_thread::get_id();
+            std::atomic<bool> right = true;
+            for (int round = 0; round < 100; ++round)
+                parallel(pool, 16, [&](int64_t) {
+                    cpu_set_t set;
+                    sched_getaffinity(0, sizeof set, &set);
+                    if (pin && std::this_thread::get_id() != caller && CPU_COUNT(&set) != 1) right = false;
+                });
+            CHECK(right);
+            cpu::close_pool(pool);
+        }
 }
 
 TEST_CASE("halves and brains convert to and from floats") {

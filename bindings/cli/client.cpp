@@ -31,6 +31,7 @@ alia_model_options options_of(const ModelChoice& choice, int32_t load) {
     options.device = choice.device.data();
     options.device_length = choice.device.size();
     options.threads = choice.threads;
+    if (choice.pin) options.flags |= ALIA_MODEL_PIN_THREADS;
     return options;
 }
 

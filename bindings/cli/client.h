@@ -28,6 +28,7 @@ using Engine = std::unique_ptr<alia_engine, Free<alia_engine, alia_engine_free>>
 struct ModelChoice {
     std::string path, device;
     int threads = 0;
+    bool pin = false;
 };
 // The library's options for it, which borrow its texts.
 alia_model_options options_of(const ModelChoice&, int32_t load);

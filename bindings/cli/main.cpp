@@ -10,6 +10,7 @@ void add_model_options(CLI::App& command, ModelChoice& choice) {
                        "auto, cpu, cpu:avx512, cpu:avx2, cpu:base, ref (without it: $ALIA_DEVICE, else auto)");
     command.add_option("--threads", choice.threads, "threads of CPU devices (0: what the machine allows)")
         ->check(CLI::NonNegativeNumber);
+    command.add_flag("--pin", choice.pin, "each of these threads keeps to one processor");
 }
 
 void add_cache_option(CLI::App& command, int32_t& format) {

@@ -218,7 +218,15 @@ inline Floats load_as(const f16* p) {
 #endif
 }
 // Sixteen signed bytes.
-inline Floats load_as(const int8_t* p) { return real((widen(reinterpret_cast<const uint8_t*>(p)) << 24) >> 24); }
+inline Floats load_as(const int8_t* p) {
+#if defined(__AVX512F__)
+    Ints r;
+    r.v[0] = (IntPart)_mm512_maskz_cvtepi8_epi32(0xFFFF, _mm_loadu_si128((const __m128i*)p));
+    return real(r);
+#else
+    return real((widen(reinterpret_cast<const uint8_t*>(p)) << 24) >> 24);
+#endif
+}
 
 // To the nearest integer, ties to even; |a| <= 127. 1.5 * 2^23 leaves it in the lowest bits.
 inline void round_to_bytes(Floats a, int8_t* to) {
