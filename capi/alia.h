@@ -160,8 +160,8 @@ typedef struct alia_model_options {
     int32_t load;       /* ALIA_LOAD_... */
     const char* device; /* "auto", "cpu", "cpu:base", "ref", ...; empty: the environment's ALIA_DEVICE, else auto */
     uint64_t device_length;
-    int32_t threads; /* of CPU devices; 0: what the machine and the control group allow */
-    uint32_t flags;  /* ALIA_MODEL_... */
+    int32_t threads;                 /* of CPU devices; 0: what the machine and the control group allow */
+    uint32_t flags;                  /* ALIA_MODEL_... */
     uint64_t json_bytes;             /* memory that reading one JSON file may take; 0: 1 GiB */
     alia_progress_callback progress; /* may be NULL */
     void* user;                      /* handed to `progress` */

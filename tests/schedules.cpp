@@ -49,8 +49,8 @@ Rows alone(const Setting& s, std::span<const int32_t> ids) {
     return rows;
 }
 
-// Runs the texts beside one another: each pass takes some of them, each with a chunk of its own, and now and then one is
-// cut back. False where a row's bits differ from `expected`.
+// Runs the texts beside one another: each pass takes some of them, each with a chunk of its own, and now and then one
+// is cut back. False where a row's bits differ from `expected`.
 bool run_schedule(const Setting& s, const std::vector<std::vector<int32_t>>& texts, const std::vector<Rows>& expected,
                   std::mt19937& rng) {
     Device device(*s.kernels, {.threads = 1 + int(rng() % 8)});
@@ -118,10 +118,12 @@ const Kernels& with_a_fault() {
 
 TEST_CASE("random schedules do not change a bit") {
     const long seed = from_environment("ALIA_TEST_SEED", 1);
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(from_environment("ALIA_SCHEDULE_SECONDS", 5));
+    const auto end =
+        std::chrono::steady_clock::now() + std::chrono::seconds(from_environment("ALIA_SCHEDULE_SECONDS", 5));
     std::mt19937 rng(static_cast<uint32_t>(seed));
     const Format caches[] = {Format::F16, Format::F32, Format::BF16};
-    const char* const files[] = {"alia", "formats-0.gguf", "formats-3.gguf", "formats-6.gguf", "formats-9.gguf", "formats-12.gguf"};
+    const char* const files[] = {"alia",           "formats-0.gguf", "formats-3.gguf",
+                                 "formats-6.gguf", "formats-9.gguf", "formats-12.gguf"};
     int schedules = 0;
     // Every model on every table once, whatever the time.
     for (int round = 0; round == 0 || std::chrono::steady_clock::now() < end; ++round)
@@ -132,8 +134,8 @@ TEST_CASE("random schedules do not change a bit") {
                 const auto texts = random_texts(*s.model, rng);
                 std::vector<Rows> expected;
                 for (const auto& text : texts) expected.push_back(alone(s, text));
-                INFO(file << " on " << table->name << ", cache " << info(s.cache).name << ", seed " << seed << ", round "
-                          << round);
+                INFO(file << " on " << table->name << ", cache " << info(s.cache).name << ", seed " << seed
+                          << ", round " << round);
                 for (int i = 0; i < 3; ++i, ++schedules) REQUIRE(run_schedule(s, texts, expected, rng));
             }
     CHECK(schedules >= 18);

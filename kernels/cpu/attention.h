@@ -40,21 +40,22 @@ struct PageHead {
         return load_as(last);
     }
     void store_key(int j, const float* x) const {
-        for (int d = 0; d < dim; ++d) numbers()[d * page_positions + j] = convert(x[d]);
+        T converted[most_head_dim];
+        convert(x, converted);
+        for (int d = 0; d < dim; ++d) numbers()[d * page_positions + j] = converted[d];
     }
-    void store_value(int j, const float* x) const {
-        for (int d = 0; d < dim; ++d) numbers()[j * dim + d] = convert(x[d]);
-    }
+    void store_value(int j, const float* x) const { convert(x, numbers() + j * dim); }
 
   private:
     T* numbers() const { return reinterpret_cast<T*>(p); }
-    static T convert(float x) {
-        if constexpr (std::is_same_v<T, f16>)
-            return to_f16(x > 65504 ? 65504 : x < -65504 ? -65504 : x);
-        else if constexpr (std::is_same_v<T, bf16>)
-            return to_bf16(x);
-        else
-            return x;
+    void convert(const float* x, T* to) const {
+        for (int d = 0; d < dim; d += lanes) {
+            Floats a = dim - d >= lanes ? load(x + d) : load(x + d, dim - d);
+            if constexpr (std::is_same_v<T, f16>) a = clamp(a, broadcast(-65504.f), broadcast(65504.f));
+            T part[lanes];
+            store_as(part, a);
+            memcpy(to + d, part, size_t(dim - d >= lanes ? lanes : dim - d) * sizeof(T));
+        }
     }
 };
 

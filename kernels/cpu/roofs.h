@@ -26,18 +26,21 @@ inline void keep(const V& x) {
     (void)first;
 }
 
-// The best of a few passes, in units a second: a neighbour on the machine makes a pass slower, nothing makes it faster.
+// The median of a few passes, in units a second: what neighbours on the machine leave changes within milliseconds.
 template <class Pass>
-double best_rate(double units, Pass&& pass) {
-    double best = 0;
+double usual_rate(double units, Pass&& pass) {
+    constexpr int passes = 21;
+    double rate[passes];
     pass();
-    for (int i = 0; i < 7; ++i) {
+    for (int i = 0; i < passes; ++i) {
         const double start = seconds();
         pass();
-        const double rate = units / (seconds() - start);
-        best = rate > best ? rate : best;
+        const double r = units / (seconds() - start);
+        int at = i;
+        for (; at > 0 && rate[at - 1] > r; --at) rate[at] = rate[at - 1];
+        rate[at] = r;
     }
-    return best;
+    return rate[passes / 2];
 }
 
 constexpr int chains = width == 16 ? 20 : width == 8 ? 5 : 3;  // sums side by side, so that none waits for the last
@@ -47,7 +50,7 @@ template <class Sum, class Step>
 double multiply_rate(Stream* s, Sum zero, double per_step, Step&& step) {
     constexpr int steps = 1000000;
     const int64_t n = cpu::threads(s);
-    return best_rate(per_step * chains * steps * double(n), [&] {
+    return usual_rate(per_step * chains * steps * double(n), [&] {
         parallel(s, n, [&](int64_t) {
             Sum sum[chains];
             for (Sum& x : sum) x = zero;
@@ -64,7 +67,7 @@ Roofs measure(Stream* s) {
     parallel(s, bytes / piece,
              [&](int64_t i) { memset(from + i * piece, 1, piece), memset(to + i * piece, 2, piece); });
     Roofs r;
-    r.read = best_rate(double(bytes), [&] {
+    r.read = usual_rate(double(bytes), [&] {
         parallel(s, bytes / piece, [&](int64_t i) {
             Ints sum[8];
             for (Ints& x : sum) x = broadcast(0);
@@ -76,7 +79,7 @@ Roofs measure(Stream* s) {
             for (const Ints& x : sum) keep(x);
         });
     });
-    r.copy = best_rate(double(bytes), [&] {
+    r.copy = usual_rate(double(bytes), [&] {
         parallel(s, bytes / piece, [&](int64_t i) { memcpy(to + i * piece, from + i * piece, piece); });
     });
     host::release(s, from);

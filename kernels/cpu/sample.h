@@ -57,8 +57,27 @@ inline void apply(float* logits, int64_t n, const SampleRow& row) {
         float& l = logits[row.changes[i].token];
         l = changed(l, row.changes[i]);
     }
-    for (int64_t t = 0; t < n; ++t)
-        if (!(logits[t] > -INFINITY) || !allowed(row, t)) logits[t] = -INFINITY;
+    for (int64_t t = 0; t < n; t += lanes) {
+        const Floats least = broadcast(-INFINITY);
+        if (n - t >= lanes)
+            store(logits + t, maximum(least, load(logits + t)));
+        else
+            store(logits + t, maximum(least, load(logits + t, n - t)), n - t);
+    }
+    if (row.mask)
+        for (int64_t t = 0; t < n; ++t)
+            if (!allowed(row, t)) logits[t] = -INFINITY;
+}
+
+// Sixteen at a time: few are above the last of the best so far.
+inline void find_best(const float* logits, int64_t n, Best& best) {
+    for (int64_t t = 0; t < n; t += lanes) {
+        const bool whole = n - t >= lanes;
+        const float least = best.count < max_candidates ? -INFINITY : best.heap[0].logit;
+        if (whole && !any_above(load(logits + t), broadcast(least))) continue;
+        for (int64_t i = t; i < (whole ? t + lanes : n); ++i)
+            if (Candidate c{int32_t(i), logits[i]}; logits[i] > -INFINITY && best.wants(c)) best.add(c);
+    }
 }
 
 inline double log_sum(const float* logits, int64_t n, float highest, float inverse_temperature) {
@@ -104,8 +123,7 @@ void sample(Stream* s, SampleResult* results, Tensor logits, const SampleRow* re
         SampleResult& r = results[i];
         apply(row, n, records[i]);
         Best best{r.candidates};
-        for (int64_t t = 0; t < n; ++t)
-            if (Candidate c{int32_t(t), row[t]}; row[t] > -INFINITY && best.wants(c)) best.add(c);
+        find_best(row, n, best);
         best.sort();
         r.count = best.count;
         r.draw = -1;

@@ -234,6 +234,22 @@ inline void round_to_bytes(Floats a, int8_t* to) {
     for (int i = 0; i < lanes; ++i) to[i] = int8_t(r.v[i / width][i % width]);
 }
 
+// Sixteen numbers in the format, to the nearest, ties to even.
+inline void store_as(float* p, Floats a) { store(p, a); }
+inline void store_as(bf16* p, Floats a) {
+    for (int i = 0; i < lanes; ++i) p[i] = to_bf16(a.v[i / width][i % width]);
+}
+inline void store_as(f16* p, Floats a) {
+#if defined(__AVX512F__)
+    _mm256_storeu_si256((__m256i*)p, _mm512_maskz_cvtps_ph(0xFFFF, (__m512)a.v[0], _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+    for (int i = 0; i < parts; ++i)
+        _mm_storeu_si128((__m128i*)(p + 8 * i), _mm256_cvtps_ph((__m256)a.v[i], _MM_FROUND_TO_NEAREST_INT));
+#else
+    for (int i = 0; i < lanes; ++i) p[i] = to_f16(a.v[i / width][i % width]);
+#endif
+}
+
 inline Ints load_bytes(const void* p) {
     Ints r;
     memcpy(&r, p, sizeof r);
@@ -373,6 +389,18 @@ inline Floats clamp(Floats a, Floats least, Floats most) {
         a.v[i] = (FloatPart)((more & (IntPart)most.v[i]) | (~more & (IntPart)a.v[i]));
     }
     return a;
+}
+// Whether any lane of a is above b's; NaN is not.
+inline bool any_above(Floats a, Floats b) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)a.v[0], (__m512)b.v[0], _CMP_GT_OQ) != 0;
+#else
+    IntPart above{};
+    for (int i = 0; i < parts; ++i) above |= (IntPart)(a.v[i] > b.v[i]);
+    for (int i = 0; i < width; ++i)
+        if (above[i]) return true;
+    return false;
+#endif
 }
 inline float highest(Floats a) {
     float x[lanes];
