@@ -155,7 +155,7 @@ struct Packing : FormOf<F> {
         uint32_t d, m;
     };
     // Apart from `pack`, so that compilers make vectors of it.
-    __attribute__((noinline, flatten)) static void split(const uint8_t* __restrict block, Row* __restrict row) {
+    __attribute__((noinline)) static void split(const uint8_t* __restrict block, Row* __restrict row) {
         F::decode(
             Apart{block}, [&](int k, auto x) __attribute__((always_inline)) {
                 const Apiece a = apiece(x);
