@@ -10,12 +10,14 @@
 namespace alia::host {
 
 // Weights and caches are read in long streams: few large pages spare the processor most of its address translation.
+// What is left of a large page at the end stays small ones.
 void* allocate(Stream*, int64_t bytes) {
     constexpr size_t line = 64, huge_page = 2 << 20;
-    const size_t unit = bytes >= int64_t(huge_page) ? huge_page : line, size = (size_t(bytes) / unit + 1) * unit;
-    void* memory = bytes >= 0 ? std::aligned_alloc(unit, size) : nullptr;
-    if (!memory) fail(Status::out_of_memory, "the system has no %lld bytes of memory to give", (long long)bytes);
-    if (unit == huge_page) madvise(memory, size, MADV_HUGEPAGE);  // a wish: small pages serve as well
+    const size_t size = (size_t(bytes) / line + 1) * line;
+    void* memory = nullptr;
+    if (bytes < 0 || posix_memalign(&memory, size < huge_page ? line : huge_page, size) != 0)
+        fail(Status::out_of_memory, "the system has no %lld bytes of memory to give", (long long)bytes);
+    if (size >= huge_page) madvise(memory, size / huge_page * huge_page, MADV_HUGEPAGE);  // a wish
     return memory;
 }
 

@@ -31,12 +31,11 @@ struct PageHead {
     int dim;
 
     Floats key(int d, int vector) const { return load_as(numbers() + d * page_positions + vector * lanes); }
-    // Columns d to d + 15 of position j, or as many as there are.
-    Floats value(int j, int d) const {
-        const T* from = numbers() + j * dim + d;
-        if (dim - d >= lanes) return load_as(from);
+    // Columns d to d + 15 of position j; of the last ones as many as there are.
+    Floats value(int j, int d) const { return load_as(numbers() + j * dim + d); }
+    Floats last_value(int j, int d) const {
         T last[lanes] = {};
-        memcpy(last, from, size_t(dim - d) * sizeof(T));
+        memcpy(last, numbers() + j * dim + d, size_t(dim - d) * sizeof(T));
         return load_as(last);
     }
     void store_key(int j, const float* x) const {
@@ -73,6 +72,7 @@ struct PageHead<Q8_0> {
     Floats value(int j, int d) const {
         return load_as(numbers() + j * dim + d) * broadcast(to_float(scales()[j * (dim / 32) + d / 32]));
     }
+    Floats last_value(int j, int d) const { return value(j, d); }
     void store_key(int j, const float* x) const {
         for (int d = 0; d < dim; d += 32) {
             int8_t q[32];
@@ -149,26 +149,29 @@ inline void weigh(float* score, int count, float scale, Partial& part) {
     part.weight = sum(weight);
 }
 
-// part[t].value += weights of positions [first, last) times their values.
-template <int n, int vectors, class T>
-inline void add_values(PageHead<T> v, const float (*weight)[page_positions], int first, int last, int d,
-                       Partial* part) {
+// part[t].value += weights of positions [first, last) times their values, from column d on. `value(j, i)` gives 16 of
+// them.
+template <int n, int vectors, class Value>
+inline void add_columns(Value&& value, const float (*weight)[page_positions], int first, int last, int d,
+                        Partial* part) {
     Floats sum[n][vectors];
     for (int t = 0; t < n; ++t)
         for (int i = 0; i < vectors; ++i) sum[t][i] = load(part[t].value + d + i * lanes);
     for (int j = first; j < last; ++j)
         for (int i = 0; i < vectors; ++i) {
-            const Floats value = v.value(j, d + i * lanes);
-            for (int t = 0; t < n; ++t) sum[t][i] = multiply_add(broadcast(weight[t][j]), value, sum[t][i]);
+            const Floats v = value(j, d + i * lanes);
+            for (int t = 0; t < n; ++t) sum[t][i] = multiply_add(broadcast(weight[t][j]), v, sum[t][i]);
         }
     for (int t = 0; t < n; ++t)
         for (int i = 0; i < vectors; ++i) store(part[t].value + d + i * lanes, sum[t][i]);
 }
 template <int n, class T>
 inline void add_values(PageHead<T> v, const float (*weight)[page_positions], int first, int last, Partial* part) {
+    auto whole = [&](int j, int d) { return v.value(j, d); };
     int d = 0;
-    for (; d + 4 * lanes <= v.dim; d += 4 * lanes) add_values<n, 4>(v, weight, first, last, d, part);
-    for (; d < v.dim; d += lanes) add_values<n, 1>(v, weight, first, last, d, part);
+    for (; d + 4 * lanes <= v.dim; d += 4 * lanes) add_columns<n, 4>(whole, weight, first, last, d, part);
+    for (; d + lanes <= v.dim; d += lanes) add_columns<n, 1>(whole, weight, first, last, d, part);
+    if (d < v.dim) add_columns<n, 1>([&](int j, int at) { return v.last_value(j, at); }, weight, first, last, d, part);
 }
 
 template <int n, class T>
@@ -217,6 +220,10 @@ void attend_together(Query* query, int n, Tensor k, Tensor v, const int32_t* pag
             t += size;
         };
         while (n - t >= query_tile) step(std::integral_constant<int, query_tile>{});
+        if constexpr (query_tile == 4) {
+            if (n - t == 3) step(std::integral_constant<int, 3>{});
+            if (n - t == 2) step(std::integral_constant<int, 2>{});
+        }
         while (t < n) step(std::integral_constant<int, 1>{});
     }
     for (int t = 0; t < n; ++t)
