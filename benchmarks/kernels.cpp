@@ -93,23 +93,24 @@ void attention(benchmark::State& state, Bench& b, Heads h, Format format, int po
     const int64_t kv = h.kv * h.dim,
                   bytes = row_bytes(format, kv) * ((positions + page_positions - 1) / page_positions) * page_positions;
     const Positions all(b, positions, positions), last(b, n, positions);
-    const Buffer k = b.floats(positions * kv), v = b.floats(positions * kv);
+    const Buffer k = b.floats(positions * kv), v = b.floats(positions * kv), angles = b.floats(positions * h.dim);
     const Buffer q = b.floats(int64_t(n) * h.query * h.dim), y = b.floats(int64_t(n) * h.query * h.dim);
+    const Buffer scratch(*b.device, b.k.attend_bytes(last.batch, h.query * h.dim, h.dim));
     std::vector<Buffer> memory;
     std::vector<Tensor> caches;  // K and V of a layer side by side
     for (int64_t sum = 0; sum < beyond_caches; sum += 2 * bytes) {
         for (int side = 0; side < 2; ++side)
             caches.push_back(
                 {memory.emplace_back(*b.device, bytes).data(), all.slots, kv, row_bytes(format, kv), format});
-        b.k.store(b.device->stream, caches.end()[-2], caches.back(), matrix(k, positions, kv), matrix(v, positions, kv),
-                  all.batch.slot, h.dim);
+        b.k.rotate_store(b.device->stream, matrix(k, positions, kv), matrix(k, positions, kv), matrix(v, positions, kv),
+                         matrix(angles, positions, h.dim), caches.end()[-2], caches.back(), all.batch.slot);
     }
     const Roofs& roofs = b.roofs();
     size_t next = 0;
     const double seconds = timed(state, [&] {
         const size_t layer = next++ % (caches.size() / 2);
         b.k.attend(b.device->stream, matrix(y, n, h.query * h.dim), matrix(q, n, h.query * h.dim), caches[2 * layer],
-                   caches[2 * layer + 1], last.batch, h.dim);
+                   caches[2 * layer + 1], last.batch, h.dim, scratch.data());
     });
     const double seen = double(n) * (double(positions) - double(n - 1) / 2);  // pairs of query and key, a head
     report(state, seconds, roofs, 2.0 * double(row_bytes(format, kv)) * positions, 2.0 * h.query * h.dim * seen,
@@ -139,12 +140,6 @@ void norm(benchmark::State& state, Bench& b, int rows) {
     });
 }
 
-void rotate(benchmark::State& state, Bench& b, int rows) {
-    const Buffer x = b.floats(rows * hidden), angles = b.floats(rows * 128);
-    small(state, b, 8.0 * rows * hidden,
-          [&] { b.k.rotate(b.device->stream, matrix(x, rows, hidden), matrix(angles, rows, 128)); });
-}
-
 void angles(benchmark::State& state, Bench& b, int rows) {
     const Buffer y = b.floats(rows * 128), frequency = b.bytes(64 * 8);
     const Positions p(b, rows, rows);
@@ -153,15 +148,17 @@ void angles(benchmark::State& state, Bench& b, int rows) {
           [&] { b.k.angles(b.device->stream, matrix(y, rows, 128), p.batch.position, rope); });
 }
 
-void store(benchmark::State& state, Bench& b, int rows) {
+void rotate_store(benchmark::State& state, Bench& b, int rows) {
     const int64_t kv = 1024, row = row_bytes(b.k.cache_format, kv);
     const Positions p(b, rows, rows);
+    const Buffer q = b.floats(rows * hidden), angles = b.floats(rows * 128);
     const Buffer k = b.floats(rows * kv), v = b.floats(rows * kv), ks(*b.device, p.slots * row),
                  vs(*b.device, p.slots * row);
     const Tensor k_cache{ks.data(), p.slots, kv, row, b.k.cache_format},
         v_cache{vs.data(), p.slots, kv, row, b.k.cache_format};
-    small(state, b, 2.0 * rows * double(4 * kv + row), [&] {
-        b.k.store(b.device->stream, k_cache, v_cache, matrix(k, rows, kv), matrix(v, rows, kv), p.batch.slot, 128);
+    small(state, b, rows * double(8 * hidden + 8 * kv + 2 * row), [&] {
+        b.k.rotate_store(b.device->stream, matrix(q, rows, hidden), matrix(k, rows, kv), matrix(v, rows, kv),
+                         matrix(angles, rows, 128), k_cache, v_cache, p.batch.slot);
     });
 }
 
@@ -171,10 +168,13 @@ void glu(benchmark::State& state, Bench& b, int rows) {
           [&] { b.k.glu(b.device->stream, matrix(y, rows, ffn), matrix(x, rows, 2 * ffn)); });
 }
 
-void add(benchmark::State& state, Bench& b, int rows) {
-    const Buffer x = b.floats(rows * hidden), a = b.floats(rows * hidden);
-    small(state, b, 12.0 * rows * hidden,
-          [&] { b.k.add(b.device->stream, matrix(x, rows, hidden), matrix(a, rows, hidden)); });
+void add_norm(benchmark::State& state, Bench& b, int rows) {
+    const Buffer x = b.floats(rows * hidden), a = b.floats(rows * hidden), y = b.floats(rows * hidden);
+    const Buffer w = b.floats(hidden);
+    small(state, b, 16.0 * rows * hidden, [&] {
+        b.k.add_norm(b.device->stream, matrix(y, rows, hidden), matrix(x, rows, hidden), matrix(a, rows, hidden),
+                     reinterpret_cast<const float*>(w.data()), 1e-5f);
+    });
 }
 
 void gather_rows(benchmark::State& state, Bench& b, int rows) {
@@ -216,8 +216,8 @@ void sample(benchmark::State& state, Bench& b, int rows) {
 }
 
 constexpr Small small_operations[] = {
-    {"norm", norm}, {"rotate", rotate},    {"angles", angles},          {"store", store}, {"glu", glu},
-    {"add", add},   {"rows", gather_rows}, {"columns", gather_columns}, {"embed", embed}};
+    {"norm", norm}, {"add_norm", add_norm}, {"angles", angles},          {"rotate_store", rotate_store},
+    {"glu", glu},   {"rows", gather_rows},  {"columns", gather_columns}, {"embed", embed}};
 
 // An operation of the CPU's pool that does nothing: what starting and ending one costs.
 void dispatch(benchmark::State& state, Bench& b) {

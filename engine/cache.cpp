@@ -1,6 +1,8 @@
 // The KV cache's memory and its free list.
 #include "engine/cache.h"
 
+#include <cstdio>
+
 namespace alia {
 namespace {
 
@@ -12,18 +14,22 @@ int64_t layer_bytes(const Config& c, int64_t positions, Format format) {
 
 }  // namespace
 
-int64_t Cache::bytes(const Config& c, int64_t positions, Format format) {
-    const bool numbers = format == Format::F32 || format == Format::F16 || format == Format::BF16;
-    if (!numbers && (format != Format::Q8_0 || c.head_dim % info(format).n != 0))
+int64_t Cache::bytes(const Kernels& kernels, const Config& c, int64_t positions, Format format) {
+    if (!kernels.caches(format, c.head_dim)) {
+        char known[100] = "";
+        for (int f = 0; f < Formats::size; ++f)
+            if (kernels.caches(Format(f), c.head_dim))
+                std::snprintf(known + std::strlen(known), sizeof known - std::strlen(known), "%s%s", *known ? ", " : "",
+                              info(Format(f)).name);
         fail(Status::invalid_argument, {.file = {}, .item = "cache"},
-             "the KV cache is kept in F32, F16, BF16 or, where the head dimension (%lld) is a multiple of 32, Q8_0; "
-             "not in %s",
-             (long long)c.head_dim, info(format).name);
+             "%s keeps the KV cache of this model (head dimension %lld) in %s; not in %s", kernels.name,
+             (long long)c.head_dim, known, info(format).name);
+    }
     return 2 * c.layers * layer_bytes(c, positions, format);
 }
 
 Cache::Cache(Device& device, const Config& c, int64_t positions, Format format)
-    : memory(device, bytes(c, positions, format)) {
+    : memory(device, bytes(device.kernels, c, positions, format)) {
     std::byte* next = memory.data();
     for (auto* side : {&view.k, &view.v})
         for (int64_t l = 0; l < c.layers; ++l, next += layer_bytes(c, positions, format))

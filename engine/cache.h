@@ -9,9 +9,8 @@ class Cache {
     // Room for `positions` (rounded up to pages) of every layer, in `format`. The device outlives it.
     Cache(Device&, const Config&, int64_t positions, Format format);
 
-    // invalid_argument, naming "cache", unless the format is F32, F16, BF16 or, where head_dim is a multiple of 32,
-    // Q8_0.
-    static int64_t bytes(const Config&, int64_t positions, Format format);
+    // invalid_argument, naming "cache", where the table does not keep K and V in this format.
+    static int64_t bytes(const Kernels&, const Config&, int64_t positions, Format format);
 
     // [layers] of [slots][kv_dim]; slot = page * page_positions + offset.
     struct View {

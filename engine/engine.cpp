@@ -31,7 +31,9 @@ struct Engine::State {
     State(std::shared_ptr<const Model> m, const EngineOptions& o, const PassLimits& limits)
         : model(std::move(m)),
           options(o),
-          device(model->device->kernels, {.threads = o.threads ? o.threads : model->threads, .pin = model->pin}),
+          device(model->device->kernels, {.ordinal = model->device->options.ordinal,
+                                          .threads = o.threads ? o.threads : model->threads,
+                                          .pin = model->pin}),
           cache(device, model->config, o.context, *o.cache),
           runner(device, *model, limits),
           sequence(cache) {}
@@ -260,7 +262,7 @@ PassLimits pass_limits(const EngineOptions& o) {
 }
 
 int64_t engine_bytes(const Model& m, const Kernels& k, const EngineOptions& o) {
-    return Cache::bytes(m.config, o.context, o.cache.value_or(k.cache_format)) + Runner::bytes(m, k, pass_limits(o));
+    return Cache::bytes(k, m.config, o.context, o.cache.value_or(k.cache_format)) + Runner::bytes(m, k, pass_limits(o));
 }
 
 }  // namespace alia

@@ -21,9 +21,9 @@ void* Arena::take(int64_t bytes) {
     return memory ? memory + start : nullptr;
 }
 
-Tensor Ops::matrix(int64_t rows, int64_t columns) {
-    const int64_t stride = columns * int64_t(sizeof(float));
-    return {arena.take(rows * stride), rows, columns, stride, Format::F32};
+Tensor Ops::matrix(int64_t rows, int64_t columns, Format format) {
+    const int64_t stride = row_bytes(format, columns);
+    return {arena.take(rows * stride), rows, columns, stride, format};
 }
 
 Tensor Ops::embed(Tensor w, const int32_t* token, int n) {
@@ -33,9 +33,15 @@ Tensor Ops::embed(Tensor w, const int32_t* token, int n) {
 }
 
 Tensor Ops::norm(Tensor x, const float* w, double eps) {
-    Tensor y = matrix(x.rows, x.columns);
+    Tensor y = operand(x.rows, x.columns);
     if (!arena.measuring()) kernels.norm(stream, y, x, w, float(eps));
     return y;
+}
+
+void Ops::add_norm(Tensor y, Tensor x, Tensor a, const float* w, double eps) {
+    expect(x.rows == a.rows && x.columns == a.columns, "add_norm", x, a);
+    expect(x.rows == y.rows && x.columns == y.columns, "add_norm", x, y);
+    if (!arena.measuring()) kernels.add_norm(stream, y, x, a, w, float(eps));
 }
 
 Tensor Ops::linear(Tensor x, const Weight& w) {
@@ -57,50 +63,56 @@ Tensor Ops::linear(Tensor x, const Weight& w) {
     return y;
 }
 
+Tensor Ops::linear_glu(Tensor x, const Weight& w) {
+    int64_t rows = 0;
+    for (const Piece& piece : w) rows += piece.rows;
+    Tensor y = operand(x.rows, rows / 2);
+    auto temporaries = scope();
+    if (w.size() > 1) {  // the halves' formats differ
+        Tensor both = linear(x, w);
+        if (!arena.measuring()) kernels.glu(stream, y, both);
+        return y;
+    }
+    expect(w[0].columns == x.columns && rows % 2 == 0, "linear_glu", x, w[0]);
+    if (observer.see && !arena.measuring()) observer.see(observer.context, x, w);
+    const Tensor in = w[0].ordered ? columns(x, w[0].order) : x, both = matrix(x.rows, rows);
+    void* scratch = arena.take(kernels.scratch_bytes(w[0].format, x.rows, x.columns));
+    if (!arena.measuring()) kernels.linear_glu(stream, role, y, in, w[0], both, scratch);
+    return y;
+}
+
 Tensor Ops::angles(const int32_t* position, int n, const Rope& rope) {
     Tensor y = matrix(n, 2 * rope.pairs);
     if (!arena.measuring()) kernels.angles(stream, y, position, rope);
     return y;
 }
 
-void Ops::rotate(Tensor x, Tensor angles) {
-    expect(x.rows == angles.rows && x.columns % angles.columns == 0, "rotate", x, angles);
-    if (!arena.measuring()) kernels.rotate(stream, x, angles);
-}
-
-void Ops::store(Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, const int32_t* slot, int64_t head_dim) {
-    expect(k_cache.columns == k.columns && k.columns % head_dim == 0, "store", k_cache, k);
-    expect(v_cache.columns == v.columns && v.rows == k.rows, "store", v_cache, v);
-    if (!arena.measuring()) kernels.store(stream, k_cache, v_cache, k, v, slot, int(head_dim));
+void Ops::rotate_store(Tensor q, Tensor k, Tensor v, Tensor angles, Tensor k_cache, Tensor v_cache,
+                       const int32_t* slot) {
+    expect(q.rows == angles.rows && q.columns % angles.columns == 0, "rotate_store", q, angles);
+    expect(k_cache.columns == k.columns && k.columns % angles.columns == 0, "rotate_store", k_cache, k);
+    expect(v_cache.columns == v.columns && v.rows == k.rows, "rotate_store", v_cache, v);
+    if (!arena.measuring()) kernels.rotate_store(stream, q, k, v, angles, k_cache, v_cache, slot);
 }
 
 Tensor Ops::attend(Tensor q, Tensor k, Tensor v, const Batch& b, int64_t head_dim) {
     expect(q.rows == b.n && q.columns % k.columns == 0 && k.columns % head_dim == 0, "attend", q, k);
     expect(k.columns == v.columns && k.rows == v.rows, "attend", k, v);
-    Tensor y = matrix(q.rows, q.columns);
-    if (!arena.measuring()) kernels.attend(stream, y, q, k, v, b, int(head_dim));
+    Tensor y = operand(q.rows, q.columns);
+    auto temporaries = scope();
+    void* scratch = arena.take(kernels.attend_bytes(b, q.columns, int(head_dim)));
+    if (!arena.measuring()) kernels.attend(stream, y, q, k, v, b, int(head_dim), scratch);
     return y;
-}
-
-Tensor Ops::glu(Tensor x) {
-    Tensor y = matrix(x.rows, x.columns / 2);
-    if (!arena.measuring()) kernels.glu(stream, y, x);
-    return y;
-}
-
-void Ops::add(Tensor x, Tensor a) {
-    expect(x.rows == a.rows && x.columns == a.columns, "add", x, a);
-    if (!arena.measuring()) kernels.add(stream, x, a);
 }
 
 Tensor Ops::columns(Tensor x, const int32_t* index) {
-    Tensor y = matrix(x.rows, x.columns);
+    Tensor y = matrix(x.rows, x.columns, x.format);
     if (!arena.measuring()) kernels.columns(stream, y, x, index);
     return y;
 }
 
 Tensor Ops::rows(Tensor x, const int32_t* index, int n) {
-    Tensor y = matrix(n, x.columns);
+    Tensor y = matrix(n, x.columns, x.format);
     if (!arena.measuring()) kernels.rows(stream, y, x, index);
     return y;
 }

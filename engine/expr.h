@@ -47,17 +47,17 @@ struct Ops {
     Observer observer = {};
 
     Arena::Scope scope() { return Arena::Scope(arena); }
-    Tensor matrix(int64_t rows, int64_t columns);  // F32, uninitialised
+    Tensor matrix(int64_t rows, int64_t columns, Format = Format::F32);  // uninitialised
+    Tensor operand(int64_t rows, int64_t columns) { return matrix(rows, columns, kernels.operand_format); }
 
     Tensor embed(Tensor w, const int32_t* token, int n);
     Tensor norm(Tensor x, const float* w, double eps);
+    void add_norm(Tensor y, Tensor x, Tensor a, const float* w, double eps);
     Tensor linear(Tensor x, const Weight& w);
+    Tensor linear_glu(Tensor x, const Weight& gate_up);
     Tensor angles(const int32_t* position, int n, const Rope& rope);
-    void rotate(Tensor x, Tensor angles);
-    void store(Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, const int32_t* slot, int64_t head_dim);
+    void rotate_store(Tensor q, Tensor k, Tensor v, Tensor angles, Tensor k_cache, Tensor v_cache, const int32_t* slot);
     Tensor attend(Tensor q, Tensor k, Tensor v, const Batch& b, int64_t head_dim);
-    Tensor glu(Tensor x);
-    void add(Tensor x, Tensor a);
     Tensor rows(Tensor x, const int32_t* index, int n);
     Tensor columns(Tensor x, const int32_t* index);  // all of them, in another order
 };

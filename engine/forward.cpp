@@ -7,26 +7,23 @@ Tensor forward(Ops op, const Model& m, const Cache::View& kv, const Batch& b) {
     const Config& c = m.config;
     Tensor x = op.embed(m.embed, b.token, b.n);
     Tensor angles = op.angles(b.position, b.n, m.rope);
+    Tensor h = op.norm(x, m.layers[0].attn_norm, c.eps);  // what the next product reads
 
     for (int64_t l = 0; l < c.layers; ++l) {
         const Layer& w = m.layers[l];
         auto scope = op.scope();  // temporaries made below end with the layer
 
-        Tensor h = op.norm(x, w.attn_norm, c.eps);
         Tensor qkv = op.linear(h, w.qkv);
         Tensor q = qkv.slice(0, c.q_dim()), k = qkv.slice(c.q_dim(), c.kv_dim());
         Tensor v = qkv.slice(c.q_dim() + c.kv_dim(), c.kv_dim());
-        op.rotate(q, angles);
-        op.rotate(k, angles);
-        op.store(kv.k[l], kv.v[l], k, v, b.slot, c.head_dim);
-        op.add(x, op.linear(op.attend(q, kv.k[l], kv.v[l], b, c.head_dim), w.o));
+        op.rotate_store(q, k, v, angles, kv.k[l], kv.v[l], b.slot);
+        op.add_norm(h, x, op.linear(op.attend(q, kv.k[l], kv.v[l], b, c.head_dim), w.o), w.ffn_norm, c.eps);
 
-        h = op.norm(x, w.ffn_norm, c.eps);
-        op.add(x, op.linear(op.glu(op.linear(h, w.gate_up)), w.down));
+        const float* next = l + 1 < c.layers ? m.layers[l + 1].attn_norm : m.norm;
+        op.add_norm(h, x, op.linear(op.linear_glu(h, w.gate_up), w.down), next, c.eps);
     }
 
-    x = op.norm(op.rows(x, b.output, b.outputs), m.norm, c.eps);
-    return op.linear(x, m.head);
+    return op.linear(op.rows(h, b.output, b.outputs), m.head);
 }
 
 }  // namespace alia

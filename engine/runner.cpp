@@ -9,12 +9,16 @@ int64_t page_stride(const PassLimits& l) { return (l.context + page_positions - 
 int64_t array_count(const PassLimits& l) { return 4 * int64_t(l.tokens) + l.outputs + l.sequences * page_stride(l); }
 
 int64_t arena_bytes(const Model& model, const Kernels& kernels, const PassLimits& l) {
-    Arena measure;
-    Batch b{.n = l.tokens, .outputs = l.outputs};
     Tensor slots{nullptr, 1, model.config.kv_dim()};
     Cache::View none{std::vector<Tensor>(model.config.layers, slots), std::vector<Tensor>(model.config.layers, slots)};
-    forward({kernels, nullptr, measure, b.role}, model, none, b);
-    return measure.peak();
+    int64_t most = 0;
+    for (Role role : {Role::generated, Role::prompt}) {
+        Arena measure;
+        const Batch b{.role = role, .n = l.tokens, .outputs = l.outputs, .page_stride = int(page_stride(l))};
+        forward({kernels, nullptr, measure, role}, model, none, b);
+        most = std::max(most, measure.peak());
+    }
+    return most;
 }
 
 }  // namespace

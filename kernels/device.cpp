@@ -32,21 +32,22 @@ std::unique_ptr<Device> Device::open(std::string_view name, const DeviceOptions&
     return std::make_unique<Device>(find(name.empty() ? "auto" : name), options);
 }
 
-Device::Device(const Kernels& k, const DeviceOptions& options) : kernels(k), stream(k.open(options)) {}
+Device::Device(const Kernels& k, const DeviceOptions& o) : kernels(k), options(o), stream(k.open(o)) {}
 Device::~Device() { kernels.close(stream); }
 
-Buffer::Buffer(Device& d, int64_t size)
-    : device(&d), memory(static_cast<std::byte*>(d.kernels.allocate(d.stream, size))), bytes(size) {}
+Buffer::Buffer(Device& d, int64_t size, Home where)
+    : device(&d), memory(static_cast<std::byte*>(d.kernels.allocate(d.stream, size, where))), bytes(size), home(where) {}
 Buffer::Buffer(Buffer&& other) noexcept
-    : device(other.device), memory(std::exchange(other.memory, nullptr)), bytes(std::exchange(other.bytes, 0)) {}
+    : device(other.device), memory(std::exchange(other.memory, nullptr)), bytes(std::exchange(other.bytes, 0)), home(other.home) {}
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
     std::swap(device, other.device);
     std::swap(memory, other.memory);
     std::swap(bytes, other.bytes);
+    std::swap(home, other.home);
     return *this;
 }
 Buffer::~Buffer() {
-    if (memory) device->kernels.release(device->stream, memory);
+    if (memory) device->kernels.release(device->stream, memory, home);
 }
 
 }  // namespace alia

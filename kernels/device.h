@@ -22,6 +22,7 @@ class Device {
     Device& operator=(const Device&) = delete;
 
     const Kernels& kernels;
+    const DeviceOptions options;
     Stream* const stream;
 };
 
@@ -29,7 +30,7 @@ class Device {
 class Buffer {
   public:
     Buffer() = default;
-    Buffer(Device& device, int64_t bytes);
+    Buffer(Device& device, int64_t bytes, Home = Home::device);
     Buffer(Buffer&&) noexcept;
     Buffer& operator=(Buffer&&) noexcept;
     ~Buffer();
@@ -41,6 +42,7 @@ class Buffer {
     Device* device = nullptr;
     std::byte* memory = nullptr;
     int64_t bytes = 0;
+    Home home = Home::device;
 };
 
 }  // namespace alia

@@ -70,6 +70,21 @@ ALIA_HD static inline f16 to_f16(float f) {
     return {uint16_t(sign | ((magnitude - 0x38000000 + 0xFFF + ((magnitude >> 13) & 1)) >> 13))};
 }
 
+// To the nearest, ties to even; beyond 448 it is 448; NaN stays NaN.
+ALIA_HD static inline uint8_t to_e4m3(float f) {
+    uint32_t bits = as_bits(f), sign = (bits >> 24) & 0x80, magnitude = bits & 0x7FFFFFFF;
+    if (magnitude > 0x7F800000) return uint8_t(sign | 0x7F);
+    if (magnitude >= 0x43E00000) return uint8_t(sign | 0x7E);
+    if (magnitude < 0x3C800000)  // below 2^-6: adding 2^14 rounds at the subnormals' last place
+        return uint8_t(sign | (as_bits(as_float(magnitude) + 0x1p14f) - 0x46800000));
+    return uint8_t(sign | ((magnitude - 0x3C000000 + 0x7FFFF + ((magnitude >> 20) & 1)) >> 20));
+}
+// The scale of 32 numbers in E4M3 whose largest is `largest`: the power of two that brings it to [128, 256).
+ALIA_HD static inline float e4m3_scale(float largest) {
+    uint32_t exponent = (as_bits(largest) >> 23) & 0xFF;
+    return as_float((exponent > 8 ? exponent < 255 ? exponent - 7 : 247 : 1) << 23);
+}
+
 // One row's block. Offsets are in bytes from the block's start.
 struct One {
     const uint8_t* p;

@@ -11,7 +11,7 @@ namespace alia::host {
 
 // Weights and caches are read in long streams: few large pages spare the processor most of its address translation.
 // What is left of a large page at the end stays small ones.
-void* allocate(Stream*, int64_t bytes) {
+void* allocate(Stream*, int64_t bytes, Home) {
     constexpr size_t line = 64, huge_page = 2 << 20;
     const size_t size = (size_t(bytes) / line + 1) * line;
     void* memory = nullptr;
@@ -21,10 +21,14 @@ void* allocate(Stream*, int64_t bytes) {
     return memory;
 }
 
-void release(Stream*, void* memory) { std::free(memory); }
+void release(Stream*, void* memory, Home) { std::free(memory); }
+
+int64_t free_bytes(Stream*) { return -1; }
 
 void copy(Stream*, void* to, const void* from, int64_t bytes) {
     if (bytes > 0) std::memcpy(to, from, size_t(bytes));
 }
+
+void run(Stream*, uint64_t, void (*pass)(void*), void* context) { pass(context); }
 
 }  // namespace alia::host

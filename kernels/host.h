@@ -1,16 +1,13 @@
 // Memory of the backends that run on the host.
 #pragma once
-#include <cstdint>
+#include "kernels/ops.h"
 
-namespace alia {
+namespace alia::host {
 
-struct Stream;
-
-namespace host {
-
-void* allocate(Stream*, int64_t bytes);  // 64-byte aligned; fails with out_of_memory
-void release(Stream*, void* memory);
+void* allocate(Stream*, int64_t bytes, Home);  // 64-byte aligned; fails with out_of_memory
+void release(Stream*, void* memory, Home);
+int64_t free_bytes(Stream*);
 void copy(Stream*, void* to, const void* from, int64_t bytes);
+void run(Stream*, uint64_t key, void (*pass)(void*), void* context);
 
-}  // namespace host
-}  // namespace alia
+}  // namespace alia::host

@@ -71,7 +71,11 @@ struct SampleResult {
 
 struct Stream;  // a backend's queue of work and what it needs to run it
 
+// Where memory lies: on the device, or on the host where the device's `embed` and `write` reach it.
+enum class Home : uint8_t { device, host };
+
 struct DeviceOptions {
+    int ordinal = 0;   // which of a backend's devices
     int threads = 0;   // CPU backends: 0 takes what the machine and the control group allow
     bool pin = false;  // each of the device's own threads keeps to one processor
 };
@@ -84,14 +88,20 @@ struct Roofs {
 
 struct Kernels {
     const char* name;
-    Format cache_format;  // what K and V are best kept in
+    Format cache_format;    // what K and V are best kept in
+    Format operand_format;  // of what `linear` and `linear_glu` read and `norm`, `add_norm`, `attend` and `glu` write
+    bool host_embeddings;   // rows of an embedding table are best left in host memory, in the format's own layout
 
     Stream* (*open)(const DeviceOptions&);
     void (*close)(Stream*);
-    void* (*allocate)(Stream*, int64_t bytes);  // 64-byte aligned; fails with out_of_memory
-    void (*release)(Stream*, void*);
+    int64_t (*free_bytes)(Stream*);                   // that Home::device has; -1 where it is the host's memory
+    void* (*allocate)(Stream*, int64_t bytes, Home);  // 64-byte aligned; fails with out_of_memory
+    void (*release)(Stream*, void*, Home);
     void (*write)(Stream*, void* to, const void* host, int64_t bytes);
     void (*read)(Stream*, void* host, const void* from, int64_t bytes);  // after all earlier work
+    // Calls pass(context), which only queues operations. Calls with one key other than 0 must queue the same operations
+    // with the same arguments: a backend may then repeat them without a call.
+    void (*run)(Stream*, uint64_t key, void (*pass)(void*), void* context);
 
     // Weights: `pack` lays rows [first, first + count) of w out as this backend's linear and embed want them; `rows`
     // [count] are host pointers, each to a row in the format's own layout. w.data has packed_bytes(...) bytes; `first`
@@ -99,24 +109,30 @@ struct Kernels {
     int64_t (*packed_bytes)(Format, int64_t rows, int64_t columns);
     void (*pack)(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
 
-    void (*embed)(Stream*, Tensor y, Tensor w, const int32_t* token);      // y[i] = w[token[i]]; w packed
+    void (*embed)(Stream*, Tensor y, Tensor w, const int32_t* token);  // y[i] = w[token[i]]; w packed or in host memory
     void (*norm)(Stream*, Tensor y, Tensor x, const float* w, float eps);  // y = x / sqrt(mean(x^2) + eps) * w, a row
+    void (*add_norm)(Stream*, Tensor y, Tensor x, Tensor a, const float* w, float eps);  // x += a, then y = norm(x)
     // y = x w^T; w packed. `scratch` has scratch_bytes(w.format, x.rows, x.columns) bytes, 64-byte aligned.
     void (*linear)(Stream*, Role, Tensor y, Tensor x, Tensor w, void* scratch);
     int64_t (*scratch_bytes)(Format, int64_t rows, int64_t columns);
+    // y = silu(x g^T) * (x u^T), where w is the rows of g and then those of u. `both` [x.rows][w.rows] is room for the
+    // two products, where the table does not keep them in registers.
+    void (*linear_glu)(Stream*, Role, Tensor y, Tensor x, Tensor w, Tensor both, void* scratch);
+    void (*glu)(Stream*, Tensor y, Tensor x);                          // y = silu(x[:, :c]) * x[:, c:], c = y.columns
     void (*angles)(Stream*, Tensor y, const int32_t* position, Rope);  // y[i] = scale (cos.., sin..), [n][2 pairs]
-    void (*rotate)(Stream*, Tensor x, Tensor angles);                  // every head of x turned by its row's angles
-    // Caches are [slots][kv heads * head_dim] in F32, F16, BF16 or, where head_dim is a multiple of its block, Q8_0;
-    // how the page_positions rows of a page lie in the page's bytes is the table's own. Row slot[i] of k_cache = k[i],
-    // of v_cache = v[i].
-    void (*store)(Stream*, Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, const int32_t* slot, int head_dim);
+    // Every head of q and k is turned by its row's angles (k may stay as it is); then row slot[i] of k_cache = k[i], of
+    // v_cache = v[i]. Caches are [slots][kv heads * head_dim] in a format that `caches` allows; how the page_positions
+    // rows of a page lie in the page's bytes is the table's own.
+    void (*rotate_store)(Stream*, Tensor q, Tensor k, Tensor v, Tensor angles, Tensor k_cache, Tensor v_cache,
+                         const int32_t* slot);
+    bool (*caches)(Format, int64_t head_dim);
     // y = softmax(q k^T / sqrt(head_dim)) v over positions 0..position of the caches; query head h reads KV head
-    // h / (query heads / KV heads)
-    void (*attend)(Stream*, Tensor y, Tensor q, Tensor k_cache, Tensor v_cache, const Batch&, int head_dim);
-    void (*glu)(Stream*, Tensor y, Tensor x);                            // y = silu(x[:, :c]) * x[:, c:], c = y.columns
-    void (*add)(Stream*, Tensor x, Tensor a);                            // x += a
-    void (*rows)(Stream*, Tensor y, Tensor x, const int32_t* index);     // y[i] = x[index[i]]
-    void (*columns)(Stream*, Tensor y, Tensor x, const int32_t* index);  // y[i][j] = x[i][index[j]]
+    // h / (query heads / KV heads). `scratch` has attend_bytes(batch, q.columns, head_dim) bytes, 64-byte aligned.
+    void (*attend)(Stream*, Tensor y, Tensor q, Tensor k_cache, Tensor v_cache, const Batch&, int head_dim,
+                   void* scratch);
+    int64_t (*attend_bytes)(const Batch&, int64_t q_columns, int head_dim);  // of n, page_stride and role alone
+    void (*rows)(Stream*, Tensor y, Tensor x, const int32_t* index);         // y[i] = x[index[i]]
+    void (*columns)(Stream*, Tensor y, Tensor x, const int32_t* index);      // y[i][j] = x[i][index[j]]
     void (*sample)(Stream*, SampleResult* results, Tensor logits, const SampleRow*);  // host results, a record a row
     Roofs (*measure)(Stream*);  // takes about a second and 256 MiB; fails with out_of_memory
 };

@@ -20,9 +20,9 @@ struct Tensor {
         return reinterpret_cast<T*>(static_cast<std::byte*>(data) + i * stride);
     }
 
-    // Columns [first, first + count) of an F32 matrix, sharing its memory.
+    // Columns [first, first + count), sharing the memory; whole blocks of the format.
     Tensor slice(int64_t first, int64_t count) const {
-        return {static_cast<float*>(data) + first, rows, count, stride, format};
+        return {static_cast<std::byte*>(data) + row_bytes(format, first), rows, count, stride, format};
     }
 };
 

@@ -191,8 +191,8 @@ TEST_CASE("a 16-bit cache changes logits a little and halves its memory") {
     CHECK(most > 0);
     CHECK(most < 0.02);
     const Config& c = model()->config;
-    CHECK(Cache::bytes(c, 64, Format::F32) == 2 * Cache::bytes(c, 64, Format::F16));
-    CHECK(Cache::bytes(c, 65, Format::F16) == 2 * c.layers * 128 * c.kv_dim() * 2);
+    CHECK(Cache::bytes(ref_kernels, c, 64, Format::F32) == 2 * Cache::bytes(ref_kernels, c, 64, Format::F16));
+    CHECK(Cache::bytes(ref_kernels, c, 65, Format::F16) == 2 * c.layers * 128 * c.kv_dim() * 2);
 }
 
 TEST_CASE("the plan counts what loading and an engine take") {

@@ -103,8 +103,9 @@ const Kernels& with_a_fault() {
         };
         if (which == 1) {
             k.linear = sound.linear;
-            k.attend = [](Stream* s, Tensor y, Tensor q, Tensor keys, Tensor values, const Batch& b, int dim) {
-                sound.attend(s, y, q, keys, values, b, dim);
+            k.attend = [](Stream* s, Tensor y, Tensor q, Tensor keys, Tensor values, const Batch& b, int dim,
+                          void* scratch) {
+                sound.attend(s, y, q, keys, values, b, dim, scratch);
                 for (int i = 1; i < b.n; ++i)
                     if (b.sequence[i] != b.sequence[0]) y.row(i)[0] = std::nextafter(y.row(i)[0], INFINITY);
             };

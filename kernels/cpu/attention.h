@@ -271,7 +271,9 @@ void with_cache_type(Format f, F&& call) {
         call(Q8_0{});
 }
 
-void attend(Stream* s, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, int head_dim) {
+int64_t attend_bytes(const Batch&, int64_t, int) { return 0; }
+
+void attend(Stream* s, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, int head_dim, void*) {
     with_cache_type(k.format, [&](auto t) { attend_as<decltype(t)>(s, y, q, k, v, b, head_dim); });
 }
 

@@ -1,4 +1,4 @@
-// Operations that touch each number a few times: norm, rotary embedding, cache writes, SwiGLU, sums, rows.
+// Operations that touch each number a few times: norm, rotary embedding, SwiGLU, sums, rows.
 #pragma once
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/threads.h"
@@ -7,22 +7,30 @@
 namespace alia {
 namespace {
 
+void norm_row(float* out, const float* in, const float* w, int64_t n, float eps) {
+    Floats squares = broadcast(0.f);
+    for (int64_t i = 0; i < n; i += lanes) {
+        Floats a = i + lanes <= n ? load(in + i) : load(in + i, n - i);
+        squares = multiply_add(a, a, squares);
+    }
+    const Floats scale = broadcast(1 / std::sqrt(sum(squares) / float(n) + eps));
+    for (int64_t i = 0; i < n; i += lanes)
+        if (i + lanes <= n)
+            store(out + i, load(in + i) * scale * load(w + i));
+        else
+            store(out + i, load(in + i, n - i) * scale * load(w + i, n - i), n - i);
+}
+
 void norm(Stream* s, Tensor y, Tensor x, const float* w, float eps) {
+    parallel(s, x.rows, [&](int64_t row) { norm_row(y.row(row), x.row(row), w, x.columns, eps); });
+}
+
+void add_norm(Stream* s, Tensor y, Tensor x, Tensor a, const float* w, float eps) {
     parallel(s, x.rows, [&](int64_t row) {
-        const float* in = x.row(row);
-        float* out = y.row(row);
-        const int64_t n = x.columns;
-        Floats squares = broadcast(0.f);
-        for (int64_t i = 0; i < n; i += lanes) {
-            Floats a = i + lanes <= n ? load(in + i) : load(in + i, n - i);
-            squares = multiply_add(a, a, squares);
-        }
-        const Floats scale = broadcast(1 / std::sqrt(sum(squares) / float(n) + eps));
-        for (int64_t i = 0; i < n; i += lanes)
-            if (i + lanes <= n)
-                store(out + i, load(in + i) * scale * load(w + i));
-            else
-                store(out + i, load(in + i, n - i) * scale * load(w + i, n - i), n - i);
+        float* sum = x.row(row);
+        const float* in = a.row(row);
+        for (int64_t i = 0; i < x.columns; ++i) sum[i] += in[i];
+        norm_row(y.row(row), sum, w, x.columns, eps);
     });
 }
 
@@ -67,14 +75,6 @@ void glu(Stream* s, Tensor y, Tensor x) {
             Floats g = load(gate + i, m);
             store(out + i, g / (broadcast(1.f) + exp(broadcast(0.f) - g)) * load(up + i, m), m);
         }
-    });
-}
-
-void add(Stream* s, Tensor x, Tensor a) {
-    parallel(s, x.rows, [&](int64_t row) {
-        float* out = x.row(row);
-        const float* in = a.row(row);
-        for (int64_t i = 0; i < x.columns; ++i) out[i] += in[i];
     });
 }
 

@@ -62,7 +62,7 @@ double multiply_rate(Stream* s, Sum zero, double per_step, Step&& step) {
 
 Roofs measure(Stream* s) {
     constexpr int64_t bytes = 128 << 20, piece = 256 << 10;
-    auto* from = static_cast<char*>(host::allocate(s, 2 * bytes));
+    auto* from = static_cast<char*>(host::allocate(s, 2 * bytes, Home::device));
     char* to = from + bytes;
     parallel(s, bytes / piece,
              [&](int64_t i) { memset(from + i * piece, 1, piece), memset(to + i * piece, 2, piece); });
@@ -82,7 +82,7 @@ Roofs measure(Stream* s) {
     r.copy = usual_rate(double(bytes), [&] {
         parallel(s, bytes / piece, [&](int64_t i) { memcpy(to + i * piece, from + i * piece, piece); });
     });
-    host::release(s, from);
+    host::release(s, from, Home::device);
 
     const Floats a = broadcast(1e-9f), b = broadcast(0.5f);
     r.f32 = multiply_rate(s, a, lanes, [&](Floats& x) { x = multiply_add(x, b, a); });

@@ -13,31 +13,55 @@
 
 namespace alia {
 namespace {
+
 Stream* open(const DeviceOptions& o) { return cpu::open_pool(o.threads, o.pin); }
+
+void linear_glu(Stream* s, Role role, Tensor y, Tensor x, Tensor w, Tensor both, void* scratch) {
+    linear(s, role, both, x, w, scratch);
+    glu(s, y, both);
+}
+
+void rotate_store(Stream* s, Tensor q, Tensor k, Tensor v, Tensor angles, Tensor k_cache, Tensor v_cache,
+                  const int32_t* slot) {
+    rotate(s, q, angles);
+    rotate(s, k, angles);
+    store_heads(s, k_cache, v_cache, k, v, slot, int(angles.columns));
+}
+
+bool caches(Format f, int64_t head_dim) {
+    return f == Format::F32 || f == Format::F16 || f == Format::BF16 || (f == Format::Q8_0 && head_dim % Q8_0::n == 0);
+}
+
 }  // namespace
 
 extern const Kernels ALIA_TABLE;
 const Kernels ALIA_TABLE = {
     .name = ALIA_NAME(ALIA_TABLE),
     .cache_format = Format::F16,
+    .operand_format = Format::F32,
+    .host_embeddings = false,
     .open = open,
     .close = cpu::close_pool,
+    .free_bytes = host::free_bytes,
     .allocate = host::allocate,
     .release = host::release,
     .write = host::copy,
     .read = host::copy,
+    .run = host::run,
     .packed_bytes = packed_bytes,
     .pack = pack,
     .embed = embed,
     .norm = norm,
+    .add_norm = add_norm,
     .linear = linear,
     .scratch_bytes = scratch_bytes,
-    .angles = angles,
-    .rotate = rotate,
-    .store = store_heads,
-    .attend = attend,
+    .linear_glu = linear_glu,
     .glu = glu,
-    .add = add,
+    .angles = angles,
+    .rotate_store = rotate_store,
+    .caches = caches,
+    .attend = attend,
+    .attend_bytes = attend_bytes,
     .rows = rows,
     .columns = columns,
     .sample = sample,

@@ -58,6 +58,11 @@ void norm(Stream*, Tensor y, Tensor x, const float* w, float eps) {
     }
 }
 
+void add_norm(Stream* s, Tensor y, Tensor x, Tensor a, const float* w, float eps) {
+    view(x) += view(a);
+    norm(s, y, x, w, eps);
+}
+
 int64_t scratch_bytes(Format, int64_t, int64_t) { return 0; }
 
 void linear(Stream*, Role, Tensor y, Tensor x, Tensor w, void*) {
@@ -86,7 +91,7 @@ void angles(Stream*, Tensor y, const int32_t* position, Rope rope) {
         }
 }
 
-void rotate(Stream*, Tensor x, Tensor angles) {
+void rotate(Tensor x, Tensor angles) {
     const int64_t dim = angles.columns, half = dim / 2;
     for (int64_t row = 0; row < x.rows; ++row)
         for (int64_t i = 0; i < x.columns / dim * half; ++i) {
@@ -109,6 +114,15 @@ void store_block(const float* x, uint8_t* block) {
     }
 }
 
+// d a power of two, so that the numbers are those of bf16.
+void store_e4m3(const float* x, uint8_t* block) {
+    float largest = 0;
+    for (int i = 0; i < E4M3::n; ++i) largest = std::max(largest, std::fabs(x[i]));
+    const float d = e4m3_scale(largest);
+    std::memcpy(block, &d, 4);
+    for (int i = 0; i < E4M3::n; ++i) block[4 + i] = to_e4m3(x[i] / d);
+}
+
 void store_row(Tensor cache, int64_t slot, const float* x) {
     for (int64_t i = 0; i < cache.columns; ++i)
         if (cache.format == Format::F32)
@@ -117,18 +131,30 @@ void store_row(Tensor cache, int64_t slot, const float* x) {
             cache.row<f16>(slot)[i] = to_f16(std::clamp(x[i], -65504.f, 65504.f));
         else if (cache.format == Format::BF16)
             cache.row<bf16>(slot)[i] = to_bf16(x[i]);
+        else if (i % Q8_0::n == 0 && cache.format == Format::E4M3)
+            store_e4m3(x + i, cache.row<uint8_t>(slot) + i / E4M3::n * E4M3::bytes);
         else if (i % Q8_0::n == 0)
             store_block(x + i, cache.row<uint8_t>(slot) + i / Q8_0::n * Q8_0::bytes);
 }
 
-void store(Stream*, Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, const int32_t* slot, int) {
+void rotate_store(Stream*, Tensor q, Tensor k, Tensor v, Tensor angles, Tensor k_cache, Tensor v_cache,
+                  const int32_t* slot) {
+    rotate(q, angles);
+    rotate(k, angles);
     for (int64_t i = 0; i < k.rows; ++i) {
         store_row(k_cache, slot[i], k.row(i));
         store_row(v_cache, slot[i], v.row(i));
     }
 }
 
-void attend(Stream*, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, int dim) {
+bool caches(Format f, int64_t head_dim) {
+    return f == Format::F32 || f == Format::F16 || f == Format::BF16 ||
+           ((f == Format::Q8_0 || f == Format::E4M3) && head_dim % info(f).n == 0);
+}
+
+int64_t attend_bytes(const Batch&, int64_t, int) { return 0; }
+
+void attend(Stream*, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, int dim, void*) {
     const int64_t heads = q.columns / dim, group = heads / (k.columns / dim);
     for (int64_t token = 0; token < q.rows; ++token)
         for (int64_t head = 0; head < heads; ++head) {
@@ -155,7 +181,10 @@ void glu(Stream*, Tensor y, Tensor x) {
         }
 }
 
-void add(Stream*, Tensor x, Tensor a) { view(x) += view(a); }
+void linear_glu(Stream* s, Role role, Tensor y, Tensor x, Tensor w, Tensor both, void* scratch) {
+    linear(s, role, both, x, w, scratch);
+    glu(s, y, both);
+}
 
 void rows(Stream*, Tensor y, Tensor x, const int32_t* index) {
     for (int64_t i = 0; i < y.rows; ++i) view(y).row(i) = view(x).row(index[i]);
@@ -211,24 +240,30 @@ Roofs measure(Stream*) { return {}; }
 const Kernels ref_kernels = {
     .name = "ref",
     .cache_format = Format::F32,
+    .operand_format = Format::F32,
+    .host_embeddings = false,
     .open = open,
     .close = close,
+    .free_bytes = host::free_bytes,
     .allocate = host::allocate,
     .release = host::release,
     .write = host::copy,
     .read = host::copy,
+    .run = host::run,
     .packed_bytes = packed_bytes,
     .pack = pack,
     .embed = embed,
     .norm = norm,
+    .add_norm = add_norm,
     .linear = linear,
     .scratch_bytes = scratch_bytes,
-    .angles = angles,
-    .rotate = rotate,
-    .store = store,
-    .attend = attend,
+    .linear_glu = linear_glu,
     .glu = glu,
-    .add = add,
+    .angles = angles,
+    .rotate_store = rotate_store,
+    .caches = caches,
+    .attend = attend,
+    .attend_bytes = attend_bytes,
     .rows = rows,
     .columns = columns,
     .sample = sample,

@@ -1,0 +1,44 @@
+// The operations of the CUDA table, each with its meaning in kernels/ops.h, by the file that defines them.
+#pragma once
+#include "kernels/ops.h"
+
+namespace alia::cuda {
+
+struct Queue;
+
+// pack.cu
+int64_t packed_bytes(Format, int64_t rows, int64_t columns);
+void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
+void embed(Stream*, Tensor y, Tensor w, const int32_t* token);
+
+// generated.cu: up to 256 rows of x; prompt.cu: any number. w is packed, x in BF16, y in F32.
+void linear_generated(Queue&, Tensor y, Tensor x, Tensor w);
+void linear_glu_generated(Queue&, Tensor y, Tensor x, Tensor w);  // y in BF16
+void linear_prompt(Queue&, Tensor y, Tensor x, Tensor w, void* scratch);
+int64_t scratch_bytes(Format, int64_t rows, int64_t columns);
+// prompt_sm89.cu, capability 8.9 and up: weights in E4M3, x quantised to E4M3 with a scale for each row.
+void linear_prompt_e4m3(Queue&, Tensor y, Tensor x, Tensor w, void* scratch);
+
+// cache.cu
+bool caches(Format, int64_t head_dim);
+void rotate_store(Stream*, Tensor q, Tensor k, Tensor v, Tensor angles, Tensor k_cache, Tensor v_cache,
+                  const int32_t* slot);
+// attention.cu
+void attend(Stream*, Tensor y, Tensor q, Tensor k_cache, Tensor v_cache, const Batch&, int head_dim, void* scratch);
+int64_t attend_bytes(const Batch&, int64_t q_columns, int head_dim);
+
+// pointwise.cu
+void norm(Stream*, Tensor y, Tensor x, const float* w, float eps);
+void add_norm(Stream*, Tensor y, Tensor x, Tensor a, const float* w, float eps);
+void angles(Stream*, Tensor y, const int32_t* position, Rope);
+void glu(Stream*, Tensor y, Tensor x);
+void rows(Stream*, Tensor y, Tensor x, const int32_t* index);
+void columns(Stream*, Tensor y, Tensor x, const int32_t* index);
+
+// sample.cu
+void sample(Stream*, SampleResult* results, Tensor logits, const SampleRow*);
+
+// roofs.cu
+Roofs measure(Stream*);
+
+}  // namespace alia::cuda
