@@ -30,7 +30,7 @@ def measure(args):
     def perplexity(model, *options):
         found = json.loads(alia(args.alia, "perplexity", model, *texts, "--context", args.context, "--device", args.device,
                                 *options, "--json"))
-        return {Path(t["text"]).stem: t for t in found["texts"]} | {"all": found["all"]}
+        return {Path(t.pop("text")).stem: t for t in [*found["texts"], found["all"]]}
 
     with tempfile.TemporaryDirectory(dir=args.scratch) as folder:
         reference, model = Path(folder) / "reference.logits", Path(folder) / "model.gguf"
@@ -46,7 +46,7 @@ def measure(args):
 def table(results):
     yield "| type | bits a weight | " + " | ".join(f"KL {name}" for name in LANGUAGES) + " | KL all | 99.9 % | same top | perplexity |"
     yield "| --- |" + " ---: |" * (len(LANGUAGES) + 5)
-    for r in results:
+    for r in sorted(results, key=lambda r: -r.get("bits", math.inf)):
         q = r["quality"]
         bits = f"{r['bits']:.2f}" if "bits" in r else ""
         kl = " | ".join(f"{q[name]['kl']['value']:.2g}" for name in LANGUAGES)

@@ -38,12 +38,7 @@ ImportanceOptions importance_options(const alia_imatrix_options& given) {
     check_range(given.flags, 0, ALIA_IMATRIX_HEAD, "options.flags");
     ImportanceOptions options;
     options.head = (given.flags & ALIA_IMATRIX_HEAD) != 0;
-    if (given.progress) {
-        options.progress = [callback = given.progress, user = given.user](const LoadProgress& p) {
-            alia_progress progress{sizeof(alia_progress), 0, p.phase, p.done, p.total};
-            return callback(user, &progress) == 0;
-        };
-    }
+    options.progress = progress_of(given.progress, given.user);
     return options;
 }
 

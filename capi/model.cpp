@@ -62,13 +62,16 @@ ModelOptions model_options(const alia_model_options& given) {
     if (given.flags & ~uint32_t(ALIA_MODEL_PIN_THREADS)) bad_argument("options.flags", "has bits that mean nothing");
     options.pin = given.flags & ALIA_MODEL_PIN_THREADS;
     if (given.json_bytes) options.json.bytes = given.json_bytes;
-    if (given.progress) {
-        options.progress = [callback = given.progress, user = given.user](const LoadProgress& p) {
-            alia_progress progress{sizeof(alia_progress), 0, p.phase, p.done, p.total};
-            return callback(user, &progress) == 0;
-        };
-    }
+    options.progress = progress_of(given.progress, given.user);
     return options;
+}
+
+std::function<bool(const LoadProgress&)> progress_of(alia_progress_callback callback, void* user) {
+    if (!callback) return {};
+    return [=](const LoadProgress& p) {
+        const alia_progress progress{sizeof(alia_progress), 0, p.phase, p.done, p.total};
+        return callback(user, &progress) == 0;
+    };
 }
 
 }  // namespace alia::capi

@@ -3,8 +3,8 @@
 
 #include <map>
 
-#include "capi/border.h"
 #include "capi/json_writer.h"
+#include "capi/model.h"
 
 namespace alia::capi {
 namespace {
@@ -49,7 +49,7 @@ void write_tensors(JsonWriter& json, const QuantizeReport& report) {
     for (const QuantizedTensor& t : report.tensors) {
         json.open('{');
         json.key("name").text(t.name);
-        json.key("from").text(t.from);
+        json.key("from").text(info(t.from).name);
         json.key("wanted").text(info(t.wanted).name);
         json.key("format").text(info(t.format).name);
         json.key("rows").integer(t.rows);
@@ -83,12 +83,7 @@ QuantizeOptions quantize_options(const alia_quantize_options& given) {
     QuantizeOptions options;
     options.threads = given.threads;
     options.imatrix = given_text(given.imatrix, given.imatrix_length, "options.imatrix");
-    if (given.progress) {
-        options.progress = [callback = given.progress, user = given.user](const LoadProgress& p) {
-            const alia_progress progress{sizeof(alia_progress), 0, p.phase, p.done, p.total};
-            return callback(user, &progress) == 0;
-        };
-    }
+    options.progress = progress_of(given.progress, given.user);
     return options;
 }
 

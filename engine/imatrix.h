@@ -1,5 +1,4 @@
 // The importance matrix: how strongly texts drive the columns of each weight matrix, which quantisers weigh errors by.
-// it.
 #pragma once
 #include "engine/model.h"
 

@@ -1,6 +1,7 @@
 // Sums of squares over counts.
 #include "engine/imatrix_reader.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/checkpoint.h"
@@ -22,8 +23,8 @@ std::vector<float> read_row(const Checkpoint& file, const Array& a) {
 
 }  // namespace
 
-ColumnWeights read_imatrix(const std::string& path) {
-    const Checkpoint file = open_gguf(path, {});
+ColumnWeights read_imatrix(std::shared_ptr<const File> opened) {
+    const Checkpoint file = read_gguf({std::move(opened)});
     ColumnWeights weights;
     for (const Array& sums : file.arrays) {
         if (!sums.name.ends_with(sums_end)) continue;
@@ -34,9 +35,11 @@ ColumnWeights read_imatrix(const std::string& path) {
         const float count = read_row(file, *counts)[0];
         std::vector<float> row = read_row(file, sums);
         for (float& w : row) w = count > 0 ? w / count : 0;
+        if (!std::all_of(row.begin(), row.end(), [](float w) { return std::isfinite(w); }))
+            fail(Status::malformed, file.place(*counts), "a count of %g makes a mean infinite", double(count));
         weights[name] = std::move(row);
     }
-    if (weights.empty()) fail(Status::malformed, {path}, "holds no importance matrix");
+    if (weights.empty()) fail(Status::malformed, {file.path}, "holds no importance matrix");
     return weights;
 }
 

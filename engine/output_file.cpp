@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
@@ -25,6 +26,9 @@ void sync_folder(const std::string& path) {
 }  // namespace
 
 OutputFile::OutputFile(std::string p) : path(std::move(p)) {
+    struct stat there;
+    if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
+        fail(Status::invalid_argument, {path}, "is a directory or a device, which a file cannot replace");
     for (int attempt = 0; descriptor < 0; ++attempt) {
         temporary = path + ".part-" + std::to_string(::getpid()) + "-" + std::to_string(attempt);
         descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -45,7 +49,9 @@ void OutputFile::failed(const char* what) const {
 
 void OutputFile::reserve(int64_t bytes) {
     if (bytes <= 0) return;
-    const int error = ::posix_fallocate(descriptor, 0, bytes);
+    int error;
+    do error = ::posix_fallocate(descriptor, 0, bytes);
+    while (error == EINTR);
     if (error == 0 || error == EINVAL || error == EOPNOTSUPP) return;
     errno = error;
     failed("cannot take room for it");

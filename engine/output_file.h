@@ -7,7 +7,7 @@
 namespace alia {
 
 // Everything goes to a temporary file in the same folder, which leaves with its owner unless finish() was reached.
-// Errors: not_found (the folder), io (no room left included).
+// Errors: invalid_argument (the path is a directory or a device), not_found (its folder), io (no room left included).
 class OutputFile {
   public:
     explicit OutputFile(std::string path);

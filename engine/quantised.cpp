@@ -144,7 +144,7 @@ void Finder::find_compressed_zeros(const Scheme& s) {
     if (!zeros && !s.symmetric) missing("weight_zero_point");
     if (!zeros) return;
     q.zeros = {zeros, q.scales.down, q.scales.across};
-    if (zeros->raw == Raw::I32) {
+    if (zeros->raw == Raw::I32 && s.group != 0) {
         expect_shape(*zeros, (q.rows * s.bits + 31) / 32, groups());
     } else {
         expect_type(*zeros, Raw::I8);

@@ -40,7 +40,7 @@ class Converter {
         : checkpoint(checkpoint),
           t(t),
           threads(threads),
-          from(source_format()),
+          from(t.source_format()),
           row_size(row_bytes(t.format, t.columns)) {}
 
     // Rows that one call of convert() takes: whole heads where rows move within one.
@@ -73,7 +73,6 @@ class Converter {
 
   private:
     int64_t chunk_rows() const { return std::max(chunk_numbers / t.columns, int64_t(1)); }
-    Format source_format() const { return t.quantised ? t.quantised->format : t.array ? t.array->format : Format::F32; }
 
     const void* source(int64_t row) const {
         if (t.quantised) return blocks.data() + (row - first_row) * t.quantised->row_bytes();
@@ -108,14 +107,17 @@ class Converter {
     std::vector<std::byte> blocks;
 };
 
-void check_target(const std::string& target, const Checkpoint& checkpoint) {
+void check_target(const std::string& target, const Checkpoint& checkpoint, const std::string& imatrix) {
     if (target.empty() || target.find('\0') != target.npos)
         fail(Status::invalid_argument, {{}, "target"}, "is no path");
-    if (is_directory(target)) fail(Status::invalid_argument, {target}, "is a directory; name the file to write");
     std::error_code none;
-    for (const auto& file : checkpoint.files)
-        if (std::filesystem::equivalent(file->path, target, none))
-            fail(Status::invalid_argument, {target}, "is the source itself");
+    const auto refuse = [&](const std::string& source) {
+        if (std::filesystem::equivalent(source, target, none))
+            fail(Status::invalid_argument, {target}, "is read for this work and cannot be its result");
+    };
+    for (const auto& file : checkpoint.files) refuse(file->path);
+    refuse(checkpoint.metadata_path);
+    refuse(imatrix);
 }
 
 const QuantizeType& checked_type(const std::string& name) {
@@ -135,7 +137,7 @@ std::string directory_of(const Checkpoint& checkpoint) {
 void note_source(const std::vector<PlannedTensor>& tensors, std::vector<std::string>& notes) {
     std::set<std::string> formats;
     for (const PlannedTensor& t : tensors)
-        if (t.decoded()) formats.insert(t.source_format());
+        if (t.decoded()) formats.insert(info(t.source_format()).name);
     if (formats.empty()) return;
     std::string names;
     for (const std::string& name : formats) names += (names.empty() ? "" : ", ") + name;
@@ -167,9 +169,9 @@ GgufWriter describe(const Checkpoint& checkpoint, const Config& config, const Qu
 QuantizeReport quantize(const std::string& source, const std::string& target, const QuantizeOptions& options) {
     const QuantizeType& type = checked_type(options.type);
     const Checkpoint checkpoint = open_checkpoint(source, {.json = options.json});
-    check_target(target, checkpoint);
+    check_target(target, checkpoint, options.imatrix);
     const Config config = read_config(checkpoint);
-    const ColumnWeights weights = options.imatrix.empty() ? ColumnWeights{} : read_imatrix(options.imatrix);
+    const ColumnWeights weights = options.imatrix.empty() ? ColumnWeights{} : read_imatrix(File::open(options.imatrix));
 
     QuantizeReport report{type.name};
     const auto tensors = plan_quantize(checkpoint, config, type, weights, report.notes);

@@ -14,8 +14,7 @@ struct QuantizeOptions {
 
 struct QuantizedTensor {
     std::string name;
-    const char* from;       // names of formats
-    Format format, wanted;  // they differ where the wanted one does not fit the row
+    Format from, format, wanted;  // the last two differ where the wanted one does not fit the row
     int64_t rows, columns, bytes;
 };
 
@@ -30,8 +29,8 @@ struct QuantizeReport {
 // `source` as open_checkpoint takes it. The file takes its name `target` once it is whole; after a failure nothing is
 // left. Numbers stream through by rows, in a few MiB a thread whatever the model's size, and the bytes do not depend on
 // the threads. Errors: those of open_checkpoint, read_config, find_quantised, write_tokenizer and read_imatrix;
-// invalid_argument (type, a target that is the source or a directory), malformed (a number that is none), limit (one
-// that the format cannot hold), not_found and io of the target, cancelled.
+// invalid_argument (type, a target that is read here or is no file), malformed (a number that is none), limit (one that
+// the format cannot hold), not_found and io of the target, cancelled.
 QuantizeReport quantize(const std::string& source, const std::string& target, const QuantizeOptions&);
 
 }  // namespace alia

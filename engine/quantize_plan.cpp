@@ -129,14 +129,11 @@ class Planner {
 
 }  // namespace
 
-const char* PlannedTensor::source_format() const {
-    return info(quantised ? quantised->format : array ? array->format : Format::F32).name;
+Format PlannedTensor::source_format() const {
+    return quantised ? quantised->format : array ? array->format : Format::F32;
 }
 
-bool PlannedTensor::decoded() const {
-    const Format from = quantised ? quantised->format : array ? array->format : Format::F32;
-    return info(from).n > 1 && from != format;
-}
+bool PlannedTensor::decoded() const { return info(source_format()).n > 1 && source_format() != format; }
 
 int64_t PlannedTensor::source_row(int64_t i) const {
     if (!turned) return i;

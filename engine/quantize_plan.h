@@ -21,7 +21,7 @@ struct PlannedTensor {
     std::vector<float> made;
 
     int64_t bytes() const { return row_bytes(format, columns) * rows; }
-    const char* source_format() const;
+    Format source_format() const;
     bool decoded() const;  // the source is quantised, and not kept as it is
     // The source's row that row i of the result is.
     int64_t source_row(int64_t i) const;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <future>
+#include <sched.h>
 #include <thread>
 #include <vector>
 
@@ -11,7 +12,10 @@ namespace alia {
 
 // What `threads` stands for: 0 is as many as the machine and this process's affinity allow.
 inline int worker_count(int threads) {
-    return threads > 0 ? threads : std::max(int(std::thread::hardware_concurrency()), 1);
+    if (threads > 0) return threads;
+    cpu_set_t mine;  // has no room for more than 1,024 processors, and then nothing is said
+    if (sched_getaffinity(0, sizeof mine, &mine) == 0) return CPU_COUNT(&mine);
+    return std::max(int(std::thread::hardware_concurrency()), 1);
 }
 
 // Calls f(i) once for every i in [0, n), on the caller and up to threads - 1 more, and returns when all are done. The

@@ -36,9 +36,15 @@ Device::Device(const Kernels& k, const DeviceOptions& o) : kernels(k), options(o
 Device::~Device() { kernels.close(stream); }
 
 Buffer::Buffer(Device& d, int64_t size, Home where)
-    : device(&d), memory(static_cast<std::byte*>(d.kernels.allocate(d.stream, size, where))), bytes(size), home(where) {}
+    : device(&d),
+      memory(static_cast<std::byte*>(d.kernels.allocate(d.stream, size, where))),
+      bytes(size),
+      home(where) {}
 Buffer::Buffer(Buffer&& other) noexcept
-    : device(other.device), memory(std::exchange(other.memory, nullptr)), bytes(std::exchange(other.bytes, 0)), home(other.home) {}
+    : device(other.device),
+      memory(std::exchange(other.memory, nullptr)),
+      bytes(std::exchange(other.bytes, 0)),
+      home(other.home) {}
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
     std::swap(device, other.device);
     std::swap(memory, other.memory);

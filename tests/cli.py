@@ -241,6 +241,13 @@ class Cli(unittest.TestCase):
         full = subprocess.run(arguments, capture_output=True, preexec_fn=full_disk, restore_signals=False)  # SIGXFSZ stays ignored
         self.assertEqual((full.returncode, full.stderr[:6]), (1, b"alia: "))
         self.assertEqual([p.name for p in self.folder.glob("none.npy*")], [])
+        os.mkfifo(self.folder / "fifo")
+        for place in (self.folder, self.folder / "fifo"):
+            self.alia("logits", self.model, "--ids", ids, "--out", place, code=1)
+            self.assertIn("is a directory or a device", self.error)
+            self.alia("imatrix", self.model, *self.texts()[0], "--out", place, code=1)
+            self.assertIn("is a directory or a device", self.error)
+        self.assertTrue((self.folder / "fifo").is_fifo())
         self.alia("logits", self.model, "--ids", ids, "--out", out)
         self.assertEqual(len(read_npy(out)[1]), 4)
 

@@ -291,6 +291,15 @@ TEST_CASE("compressed tensors that contradict each other") {
                    {"weight_zero_point", {"F8_E4M3", "[8,1]", std::string(8, 1)}, Status::unsupported}});
     check_needed(floats8(), floats_config, {"weight_scale"});
 
+    // One scale for the whole tensor: its zero point is one number too, and never packed.
+    QuantisedConfig whole = packed_config;
+    whole.schemes[0].group = 0;
+    Module single = packed();
+    single.arrays["weight_scale"] = {"F16", "[1]", ones(1)};
+    single.arrays["weight_zero_point"] = {"I8", "[1]", "\x02"};
+    check_changes(single, whole, {{"weight_zero_point", {"I32", "[1,1]", words(1, 0x88888888)}, Status::unsupported}});
+    CHECK(read(single.file(), whole)[64] == -10);
+
     // Where the configuration says symmetric, stored zero points are zeros; unset groups are runs of columns.
     QuantisedConfig symmetric = packed_config;
     symmetric.schemes[0].symmetric = true;

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <random>
+#include <sys/stat.h>
 
 #include "engine/gguf_writer.h"
 #include "engine/quantize_types.h"
@@ -248,6 +249,11 @@ TEST_CASE("wrong arguments are refused before anything is written") {
     CHECK(status(folder.path, "Q4_0") == Status::invalid_argument);
     CHECK(status("", "Q4_0") == Status::invalid_argument);
     CHECK(status(folder.path + "/model.safetensors", "Q4_0") == Status::invalid_argument);
+    CHECK(status(folder.path + "/config.json", "Q4_0") == Status::invalid_argument);
+    REQUIRE(::mkfifo((folder.path + "/fifo").c_str(), 0600) == 0);
+    CHECK(status(folder.path + "/fifo", "Q4_0") == Status::invalid_argument);
+    CHECK(std::filesystem::is_fifo(folder.path + "/fifo"));
+    folder.remove("fifo");
     CHECK(status(folder.path + "/none/o.gguf", "Q4_0") == Status::not_found);
     CHECK(status("/proc/o.gguf", "Q4_0") != Status::ok);
     CHECK(status(folder.path + "/o.gguf", "Q4_0", folder.path + "/none.gguf") == Status::not_found);
@@ -301,6 +307,9 @@ TEST_CASE("an importance matrix decides which numbers come out best") {
     CHECK(status(imatrix(64, 1)) == Status::shape);
     CHECK(status(imatrix(96, -1)) == Status::malformed);
     CHECK(status(imatrix(96, NAN)) == Status::malformed);
+    CHECK(status(imatrix(96, 1, 1e-40f)) == Status::malformed);  // a mean beyond all floats
+    CHECK(error_of([&] { quantize(folder.path, weights, {.type = "Q4_0", .imatrix = weights}); }).status ==
+          Status::invalid_argument);
     CHECK(status(imatrix(96, 1).substr(0, 300)) == Status::truncated);
     CHECK(status(GgufWriter().header()) == Status::malformed);
     CHECK_NOTHROW(first_column(folder.write("zero.gguf", imatrix(96, 1, 0))));

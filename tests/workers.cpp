@@ -33,3 +33,16 @@ TEST_CASE("what a part throws ends the work and arrives, from any thread") {
             }
         }
 }
+
+TEST_CASE("as many threads as this process may use") {
+    CHECK(worker_count(3) == 3);
+    cpu_set_t before, one;
+    REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+    CHECK(worker_count(0) == CPU_COUNT(&before));
+    CPU_ZERO(&one);
+    for (size_t i = 0; CPU_COUNT(&one) == 0; ++i)
+        if (CPU_ISSET(i, &before)) CPU_SET(i, &one);
+    REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+    CHECK(worker_count(0) == 1);
+    REQUIRE(sched_setaffinity(0, sizeof before, &before) == 0);
+}

@@ -117,15 +117,16 @@ void add_bench(CLI::App& app, Run& chosen) {
     auto list = [&](const char* name, auto& values, const char* text) {
         return command->add_option(name, values, text)->delimiter(',')->allow_extra_args(false)->capture_default_str();
     };
-    list("--prompt", o->plan.prompts, "lengths of prompts")->check(CLI::Range(1, 1 << 24));
+    constexpr int most = 1 << 24;
+    list("--prompt", o->plan.prompts, "lengths of prompts")->check(CLI::Range(1, most));
     command->add_option("--generate", o->plan.generate, "tokens to generate (0: none)")
         ->capture_default_str()
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::Range(0, most));
     list("--context", o->plan.contexts, "tokens in the cache before those that are generated")
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::Range(0, most));
     command->add_option("--repeat", o->plan.repeat, "repetitions that count")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::Range(1, most));
     list("--threads", o->threads, "threads of CPU devices (0: what the machine allows)")->check(CLI::NonNegativeNumber);
     list("--device", o->devices, "devices, as `alia run` takes them");
     command->add_option("--chunk", o->plan.chunk, "prompt tokens in one step at most")->capture_default_str();

@@ -11,12 +11,6 @@
 namespace cli {
 namespace {
 
-int32_t show_progress(void* bar, const alia_progress* p) {
-    static_cast<ProgressBar*>(bar)->show(p->done, p->total);
-    return interrupted() ? 1 : 0;
-}
-
-using Text = std::unique_ptr<char, Free<char, alia_text_free>>;
 using Ids = std::unique_ptr<int32_t, Free<int32_t, alia_ids_free>>;
 
 }  // namespace
@@ -33,6 +27,11 @@ alia_model_options options_of(const ModelChoice& choice, int32_t load) {
     options.threads = choice.threads;
     if (choice.pin) options.flags |= ALIA_MODEL_PIN_THREADS;
     return options;
+}
+
+int32_t show_progress(void* bar, const alia_progress* p) {
+    static_cast<ProgressBar*>(bar)->show(p->done, p->total);
+    return interrupted() ? 1 : 0;
 }
 
 Model open_model(const ModelChoice& choice, int32_t load) {
@@ -63,12 +62,10 @@ std::vector<int32_t> encode(alia_model* model, const std::vector<TextPart>& part
 }
 
 std::string decode(alia_model* model, const std::vector<int32_t>& ids, bool keep_special) {
-    char* text = nullptr;
-    uint64_t length = 0;
-    check(
-        alia_model_decode(model, ids.data(), ids.size(), keep_special ? ALIA_DECODE_KEEP_SPECIAL : 0, &text, &length));
-    Text owner(text);
-    return {text, length};
+    const uint32_t flags = keep_special ? ALIA_DECODE_KEEP_SPECIAL : 0;
+    return text_from([&](char** text, uint64_t* length) {
+        return alia_model_decode(model, ids.data(), ids.size(), flags, text, length);
+    });
 }
 
 bool find_token(alia_model* model, std::string_view text, int32_t& id) {

@@ -34,6 +34,18 @@ struct ModelChoice {
 alia_model_options options_of(const ModelChoice&, int32_t load);
 // Shows a progress bar on a terminal; an interrupt ends it with ALIA_CANCELLED.
 Model open_model(const ModelChoice&, int32_t load = ALIA_LOAD_ALL);
+// An alia_progress_callback that shows a ProgressBar and gives in to an interrupt.
+int32_t show_progress(void* bar, const alia_progress*);
+
+// The text that `give` has the library make: a function of (char** text, uint64_t* length).
+template <class F>
+std::string text_from(F&& give) {
+    char* text = nullptr;
+    uint64_t length = 0;
+    check(give(&text, &length));
+    const std::unique_ptr<char, Free<char, alia_text_free>> owner(text);
+    return {text, length};
+}
 
 struct TextPart {
     std::string_view text;

@@ -16,11 +16,6 @@ struct Options {
     bool head = false;
 };
 
-int32_t show_progress(void* bar, const alia_progress* p) {
-    static_cast<ProgressBar*>(bar)->show(p->done, p->total);
-    return interrupted() ? 1 : 0;
-}
-
 void measure(alia_model* model, const std::vector<ChunkedText>& texts, const Options& o) {
     std::vector<int32_t> ids;
     std::vector<uint64_t> lengths;

@@ -12,20 +12,14 @@ struct Options {
     bool json = false;
 };
 
-// Prints the object that the library gave, and frees it.
-void print(char* text, uint64_t length, bool json) {
-    const std::unique_ptr<char, Free<char, alia_text_free>> owner(text);
-    const std::string object(text, length);
+void print(const std::string& object, bool json) {
     const std::string shown = json ? object + "\n" : table(object);
     std::fwrite(shown.data(), 1, shown.size(), stdout);
 }
 
 int info(const Options& o) {
     const Model model = open_model(o.model, ALIA_LOAD_HEADERS);
-    char* text = nullptr;
-    uint64_t length = 0;
-    check(alia_model_info(model.get(), &text, &length));
-    print(text, length, o.json);
+    print(text_from([&](char** text, uint64_t* n) { return alia_model_info(model.get(), text, n); }), o.json);
     return 0;
 }
 
@@ -34,10 +28,10 @@ int plan(const Options& o) {
     alia_engine_options engine = ALIA_ENGINE_OPTIONS_INIT;
     engine.context = o.context;
     engine.cache = o.cache;
-    char* text = nullptr;
-    uint64_t length = 0;
-    check(alia_plan(o.model.path.data(), o.model.path.size(), &model, &engine, &text, &length));
-    print(text, length, o.json);
+    const std::string object = text_from([&](char** text, uint64_t* length) {
+        return alia_plan(o.model.path.data(), o.model.path.size(), &model, &engine, text, length);
+    });
+    print(object, o.json);
     return 0;
 }
 

@@ -2,27 +2,20 @@
 // https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 #pragma once
 #include <cstdint>
-#include <cstdio>
-#include <string>
+
+#include "bindings/cli/output_file.h"
 
 namespace cli {
 
-// Writes into a file beside `path` that takes its name in finish(), and vanishes without it.
 class NpyWriter {
   public:
-    NpyWriter(std::string path, int64_t rows, int64_t columns);
-    ~NpyWriter();
-    NpyWriter(const NpyWriter&) = delete;
-    NpyWriter& operator=(const NpyWriter&) = delete;
+    NpyWriter(const std::string& path, int64_t rows, int64_t columns);
 
-    void write(const float* values, int64_t count);
-    void finish();
+    void write(const float* values, int64_t count) { file.write(values, size_t(count) * sizeof *values); }
+    void finish() { file.finish(); }
 
   private:
-    [[noreturn]] void fail() const;
-
-    std::string path, temporary;
-    std::FILE* file;
+    OutputFile file;
 };
 
 }  // namespace cli

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
@@ -10,10 +11,11 @@
 
 namespace cli {
 
-OutputFile::OutputFile(std::string p)
-    : path(std::move(p)),
-      temporary(path + ".part-" + std::to_string(getpid())),
-      file(std::fopen(temporary.c_str(), "wbxe")) {
+OutputFile::OutputFile(std::string p) : path(std::move(p)), temporary(path + ".part-" + std::to_string(getpid())) {
+    struct stat there;
+    if (stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
+        throw Failure(path + ": is a directory or a device, which a file cannot replace");
+    file = std::fopen(temporary.c_str(), "wbxe");
     if (!file) fail();
 }
 

@@ -2,10 +2,12 @@
 #pragma once
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 namespace cli {
 
-// Written beside `path`, renamed in finish(), and gone without it. Errors are Failures that name `path`.
+// Written beside `path`, renamed in finish(), and gone without it. Errors are Failures that name `path`; one is that it
+// is a directory or a device.
 class OutputFile {
   public:
     explicit OutputFile(std::string path);
@@ -14,13 +16,14 @@ class OutputFile {
     OutputFile& operator=(const OutputFile&) = delete;
 
     void write(const void* bytes, size_t size);
+    void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
     void finish();
 
   private:
     [[noreturn]] void fail() const;
 
     std::string path, temporary;
-    std::FILE* file;
+    std::FILE* file = nullptr;
 };
 
 }  // namespace cli

@@ -12,11 +12,6 @@ struct Options {
     bool json = false;
 };
 
-int32_t show_progress(void* bar, const alia_progress* p) {
-    static_cast<ProgressBar*>(bar)->show(p->done, p->total);
-    return interrupted() ? 1 : 0;
-}
-
 std::string quantized(const Options& o) {
     ProgressBar bar("quantising");
     alia_quantize_options options = ALIA_QUANTIZE_OPTIONS_INIT;
@@ -25,12 +20,10 @@ std::string quantized(const Options& o) {
     options.imatrix_length = o.imatrix.size();
     options.progress = show_progress;
     options.user = &bar;
-    char* text = nullptr;
-    uint64_t length = 0;
-    check(alia_quantize(o.source.data(), o.source.size(), o.target.data(), o.target.size(), o.type.data(),
-                        o.type.size(), &options, &text, &length));
-    const std::unique_ptr<char, Free<char, alia_text_free>> owner(text);
-    return {text, length};
+    return text_from([&](char** text, uint64_t* length) {
+        return alia_quantize(o.source.data(), o.source.size(), o.target.data(), o.target.size(), o.type.data(),
+                             o.type.size(), &options, text, length);
+    });
 }
 
 int quantize(const Options& o) {

@@ -24,32 +24,16 @@ void forget_peak() {
 
 // The process's peak of resident memory in bytes.
 double peak_memory() {
-    std::FILE* f = std::fopen("/proc/self/status", "re");
-    if (!f) throw Failure("/proc/self/status: cannot be read", ALIA_IO);
-    const std::string text = read_all(f, "/proc/self/status");
-    std::fclose(f);
+    const std::string text = read_file("/proc/self/status");
     const size_t at = text.find("VmHWM:");
     if (at == text.npos) throw Failure("/proc/self/status: has no VmHWM", ALIA_UNSUPPORTED);
     return 1024 * std::strtod(text.c_str() + at + std::strlen("VmHWM:"), nullptr);
 }
 
-std::string taken(char* text, uint64_t length) {
-    const std::unique_ptr<char, Free<char, alia_text_free>> owner(text);
-    return {text, length};
-}
-
-std::string info_of(alia_model* model) {
-    char* text = nullptr;
-    uint64_t length = 0;
-    check(alia_model_info(model, &text, &length));
-    return taken(text, length);
-}
-
 Roofs roofs_of(const ModelChoice& choice) {
-    char* text = nullptr;
-    uint64_t length = 0;
-    check(alia_device_roofs(choice.device.data(), choice.device.size(), choice.threads, &text, &length));
-    const std::string object = taken(text, length);
+    const std::string object = text_from([&](char** text, uint64_t* length) {
+        return alia_device_roofs(choice.device.data(), choice.device.size(), choice.threads, text, length);
+    });
     return {number_at(object, "/read"), number_at(object, "/copy"), number_at(object, "/f32"),
             number_at(object, "/int8"), number_at(object, "/bf16")};
 }
@@ -60,10 +44,10 @@ int64_t cache_bytes(const ModelChoice& choice, int32_t cache) {
     alia_engine_options engine = ALIA_ENGINE_OPTIONS_INIT;
     engine.context = positions;
     engine.cache = cache;
-    char* text = nullptr;
-    uint64_t length = 0;
-    check(alia_plan(choice.path.data(), choice.path.size(), &model, &engine, &text, &length));
-    for (const auto& [name, bytes] : bytes_at(taken(text, length), "items", "name"))
+    const std::string plan = text_from([&](char** text, uint64_t* length) {
+        return alia_plan(choice.path.data(), choice.path.size(), &model, &engine, text, length);
+    });
+    for (const auto& [name, bytes] : bytes_at(plan, "items", "name"))
         if (name.starts_with("KV cache")) return bytes / positions;
     return 0;
 }
@@ -122,7 +106,8 @@ class Bench {
     }
 
     void describe() {
-        const std::string info = info_of(model.get());
+        const std::string info =
+            text_from([&](char** text, uint64_t* length) { return alia_model_info(model.get(), text, length); });
         r.name = string_at(info, "/name");
         r.device = string_at(info, "/device");
         r.threads = choice.threads;
