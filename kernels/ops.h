@@ -142,12 +142,12 @@ extern const Kernels cpu_avx2, cpu_avx512, cpu_avx512bf16;  // where the library
 
 // Gumbel noise of the draw: -log(-log(u)), u in (0, 1) from a counter-based generator (splitmix64's finaliser over
 // seed, position and token), so that a draw depends on nothing else.
-static inline uint64_t mix(uint64_t z) {
+ALIA_HD static inline uint64_t mix(uint64_t z) {
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
 }
-static inline double uniform(uint64_t seed, uint64_t position, uint64_t token) {
+ALIA_HD static inline double uniform(uint64_t seed, uint64_t position, uint64_t token) {
     uint64_t bits = mix(mix(mix(seed + 0x9E3779B97F4A7C15u) + position) + token);
     return (double(bits >> 12) + 0.5) * 0x1p-52;
 }

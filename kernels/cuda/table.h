@@ -9,6 +9,9 @@ struct Queue;
 // pack.cu
 int64_t packed_bytes(Format, int64_t rows, int64_t columns);
 void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
+void embed_packed(Queue&, Tensor y, Tensor w, const int32_t* token);  // w.stride is 0
+
+// embed.cu: packed tables, and those in host memory in the format's own layout
 void embed(Stream*, Tensor y, Tensor w, const int32_t* token);
 
 // generated.cu: up to 256 rows of x; prompt.cu: any number. w is packed, x in BF16, y in F32.
