@@ -62,7 +62,7 @@ alia_event event_of(const Event& e, int64_t columns) {
     event.text = e.text.data();
     event.text_length = e.text.size();
     if (e.kind == Event::Kind::logits) {
-        event.logits = e.logits.data();
+        event.logits = e.values.data();
         event.columns = columns;
     }
     event.prompt_tokens = e.prompt_tokens;

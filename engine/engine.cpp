@@ -162,7 +162,7 @@ void Engine::State::give_logits(Job& job, Tensor logits, int64_t position) {
     rows.resize(size_t(logits.rows * logits.columns));
     device.kernels.read(device.stream, rows.data(), logits.data, int64_t(rows.size() * sizeof(float)));
     events.push_back(
-        {.kind = Event::Kind::logits, .request = job.id, .logits = rows, .position = position, .rows = logits.rows});
+        {.kind = Event::Kind::logits, .request = job.id, .values = rows, .position = position, .rows = logits.rows});
 }
 
 std::span<const float> Engine::State::fetch(Tensor logits) {

@@ -91,6 +91,7 @@ struct Kernels {
     Format cache_format;    // what K and V are best kept in
     Format operand_format;  // of what `linear` and `linear_glu` read and `norm`, `add_norm`, `attend` and `glu` write
     bool host_embeddings;   // rows of an embedding table are best left in host memory, in the format's own layout
+    bool replays;  // `run` repeats passes of one key without a call: batches are worth rounding up to few sizes
 
     Stream* (*open)(const DeviceOptions&);
     void (*close)(Stream*);

@@ -114,7 +114,7 @@ TEST_CASE("prompt logits come once for every position and do not disturb what is
             if (e.kind == Event::Kind::token) tokens.push_back(e.token);
             if (e.kind != Event::Kind::logits) continue;
             CHECK(e.position == position);
-            CHECK(int64_t(e.logits.size()) == e.rows * model()->config.vocabulary);
+            CHECK(int64_t(e.values.size()) == e.rows * model()->config.vocabulary);
             position += e.rows;
         }
     CHECK(position == 7);

@@ -42,7 +42,7 @@ inline std::vector<float> teacher_forced(Engine& engine, std::vector<int32_t> id
     engine.submit(std::move(r));
     std::vector<float> rows;
     while (!engine.idle())
-        for (const Event& e : engine.step()) rows.insert(rows.end(), e.logits.begin(), e.logits.end());
+        for (const Event& e : engine.step()) rows.insert(rows.end(), e.values.begin(), e.values.end());
     return rows;
 }
 

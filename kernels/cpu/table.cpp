@@ -40,6 +40,7 @@ const Kernels ALIA_TABLE = {
     .cache_format = Format::F16,
     .operand_format = Format::F32,
     .host_embeddings = false,
+    .replays = false,
     .open = open,
     .close = cpu::close_pool,
     .free_bytes = host::free_bytes,

@@ -242,6 +242,7 @@ const Kernels ref_kernels = {
     .cache_format = Format::F32,
     .operand_format = Format::F32,
     .host_embeddings = false,
+    .replays = false,
     .open = open,
     .close = close,
     .free_bytes = host::free_bytes,
