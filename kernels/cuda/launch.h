@@ -7,6 +7,12 @@
 
 namespace alia::cuda {
 
+// What `sample` keeps between calls, as large as its largest call so far; sample_release (sample.cu) frees it.
+struct SampleRoom {
+    void *host = nullptr, *device = nullptr;  // host: pinned
+    int64_t host_bytes = 0, device_bytes = 0;
+};
+
 // What a Stream* of the CUDA table points to.
 struct Queue {
     int ordinal = 0;
@@ -15,6 +21,7 @@ struct Queue {
     int multiprocessors = 0;
     int shared_bytes = 0;  // that a block can have
     bool lost = false;     // a kernel failed: every later call says so, and only closing works
+    SampleRoom sample_room;
 };
 
 inline Queue& queue(Stream* s) { return *reinterpret_cast<Queue*>(s); }

@@ -40,6 +40,8 @@ void columns(Stream*, Tensor y, Tensor x, const int32_t* index);
 
 // sample.cu
 void sample(Stream*, SampleResult* results, Tensor logits, const SampleRow*);
+void sample_release(Queue&);                          // before the queue is closed; never fails
+int64_t sample_bytes(int64_t rows, int64_t columns);  // device memory that a call keeps, for the plan
 
 // roofs.cu
 Roofs measure(Stream*);

@@ -1,0 +1,185 @@
+// Attention of prompt tokens: bound by the tensor cores. A block takes a tile of query rows through all the positions
+// that they see, a page at a time and with a running maximum: every row meets the same pages in the same order,
+// whatever rows share its tile and wherever the prompt is cut.
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/reduce.h"
+#include "kernels/cuda/table.h"
+
+namespace alia::cuda {
+namespace {
+
+// Two 16-row fragments a warp, so that each fragment of K and V read from shared memory feeds two products; one where
+// twice the head dimension would not fit the registers.
+template <int D, bool e4m3>
+struct Shared {
+    static constexpr int warps = D > 128 && e4m3 ? 2 : 4, threads = warps * warp_size, fragments = D > 128 ? 1 : 2;
+    static constexpr int rows = warps * fragments * 16, slots = D > 128 ? 2 : 4;
+    uint8_t query[D / 8][rows][piece_bytes];
+    uint8_t ring[slots][strip_bytes(e4m3, D, page_positions)];
+    uint8_t decoded[e4m3 ? strip_bytes(false, D, page_positions) : piece_bytes];
+};
+
+// q of a tile as BF16, zeros beyond the tile's rows and from column a.dim on.
+template <int D, bool e4m3>
+__device__ void stage_query(const Attention& a, Shared<D, e4m3>& s, const Tile& tile, int kv) {
+    using S = Shared<D, e4m3>;
+    for (int i = int(threadIdx.x); i < S::rows * D / 8; i += S::threads) {
+        const int r = i / (D / 8), piece = i % (D / 8), row = tile.first + r;
+        uint4 v = {};
+        if (r < tile.rows && 8 * piece < a.dim) {
+            const float* p = a.q + row / a.group * a.q_stride + (kv * a.group + row % a.group) * a.dim + 8 * piece;
+            const float4 low = *reinterpret_cast<const float4*>(p), high = *reinterpret_cast<const float4*>(p + 4);
+            v = {pack_bf16(low.x * a.scale, low.y * a.scale), pack_bf16(low.z * a.scale, low.w * a.scale),
+                 pack_bf16(high.x * a.scale, high.y * a.scale), pack_bf16(high.z * a.scale, high.w * a.scale)};
+        }
+        *reinterpret_cast<uint4*>(s.query[piece][r]) = v;
+    }
+}
+
+// A fragment of rows `first`..`first` + 15 and columns 16 k..16 k + 15.
+template <int D, bool e4m3>
+__device__ void query_fragment(uint32_t (&q)[4], const Shared<D, e4m3>& s, int first, int k, int lane) {
+    const int matrix = lane / 8;
+    ldmatrix(q, s.query[2 * k + matrix / 2][first + matrix % 2 * 8 + lane % 8]);
+}
+
+template <int D, bool e4m3>
+__device__ void attend_tile(const Attention& a, Shared<D, e4m3>& s, const Tile& tile, int kv) {
+    using S = Shared<D, e4m3>;
+    constexpr int fragments = S::fragments, tiles = page_positions / 8;
+    const int thread = int(threadIdx.x), lane = thread % warp_size, first = thread / warp_size * fragments * 16;
+    const int pages = (tile.limit + page_positions - 1) / page_positions;
+    const int32_t* table = a.pages + int64_t(a.sequence[tile.first / a.group]) * a.page_stride;
+    const int64_t head = kv * head_bytes(e4m3, a.dim);
+    int held = 0;
+    auto load = [&](int step) {
+        const int page = step / 2;
+        if (page < pages) {
+            if (step % (2 * warp_size) == 0) held = page + lane < pages ? table[page + lane] : 0;
+            const int number = __shfl_sync(whole_warp, held, page % warp_size);
+            load_strip<D, e4m3, page_positions, S::threads>(s.ring[step % S::slots],
+                                                            (step % 2 ? a.v : a.k) + number * a.page_bytes + head,
+                                                            a.dim, 0, tile.limit - page * page_positions, thread);
+        }
+        cp_async_commit();
+    };
+    // Tile `step` of K or V, once it is there, as BF16.
+    auto arrived = [&](int step) -> const uint8_t* {
+        cp_async_wait<S::slots - 2>();
+        __syncthreads();  // others' copies (and q at first); the slot loaded next and `decoded`, read in the step
+                          // before
+        load(step + S::slots - 1);
+        if (!e4m3) return s.ring[step % S::slots];
+        decode_strip<D, page_positions, S::threads>(s.decoded, s.ring[step % S::slots],
+                                                    tile.limit - step / 2 * page_positions, thread);
+        __syncthreads();  // decoded above, read by all below
+        return s.decoded;
+    };
+    for (int step = 0; step < S::slots - 1; ++step) load(step);
+    stage_query(a, s, tile, kv);
+
+    // The last position that row r sees. Rows beyond the tile see everything; they are not written.
+    auto position = [&](int r) { return r < tile.rows ? a.position[(tile.first + r) / a.group] : 0x7FFFFFFF; };
+    int lowest = 0x7FFFFFFF;  // of the warp's rows
+    for (int r = lane; r < fragments * 16; r += warp_size) lowest = min(lowest, position(first + r));
+    lowest = -warp_max(-lowest);
+    Running running[fragments];
+    float out[fragments][D / 8][4] = {};
+    for (int page = 0; page < pages; ++page) {
+        const uint8_t* keys = arrived(2 * page);
+        float score[fragments][tiles][4] = {};
+#pragma unroll 1  // more takes registers that there are not
+        for (int k = 0; k < D / 16; ++k) {
+            uint32_t q[fragments][4];
+#pragma unroll
+            for (int f = 0; f < fragments; ++f) query_fragment(q[f], s, first + 16 * f, k, lane);
+#pragma unroll
+            for (int i = 0; i < tiles / 2; ++i) {
+                uint32_t b[4];
+                key_fragments<page_positions>(b, keys, 16 * i, k, lane);
+#pragma unroll
+                for (int f = 0; f < fragments; ++f) mma_pair(score[f][2 * i], score[f][2 * i + 1], q[f], b);
+            }
+        }
+        if ((page + 1) * page_positions - 1 > lowest) {
+            const int from = page * page_positions + lane % 4 * 2;
+#pragma unroll
+            for (int f = 0; f < 2 * fragments; ++f) {
+                const int last = position(first + f * 8 + lane / 4) - from;
+#pragma unroll
+                for (int i = 0; i < 2 * tiles; ++i)
+                    if (i / 2 * 8 + i % 2 > last) score[f / 2][i / 2][f % 2 * 2 + i % 2] = -INFINITY;
+            }
+        }
+        uint32_t p[fragments][tiles / 2][4];
+#pragma unroll
+        for (int f = 0; f < fragments; ++f) {
+            float fade[2];
+            running[f].take(score[f], fade);
+#pragma unroll
+            for (int i = 0; i < D / 2; ++i) out[f][i / 4][i % 4] *= fade[i / 2 % 2];
+#pragma unroll
+            for (int i = 0; i < tiles / 2; ++i) weight_fragment(p[f][i], score[f][2 * i], score[f][2 * i + 1]);
+        }
+        const uint8_t* values = arrived(2 * page + 1);
+#pragma unroll
+        for (int i = 0; i < tiles / 2; ++i)
+#pragma unroll
+            for (int d = 0; d < D / 16; ++d) {
+                uint32_t b[4];
+                value_fragments<page_positions>(b, values, 16 * i, d, lane);
+#pragma unroll
+                for (int f = 0; f < fragments; ++f) mma_pair(out[f][2 * d], out[f][2 * d + 1], p[f][i], b);
+            }
+    }
+#pragma unroll
+    for (int i = 0; i < 2 * fragments; ++i) {
+        const int f = i / 2, h = i % 2, r = first + f * 16 + h * 8 + lane / 4, row = tile.first + r;
+        const float sum = row_sum(running[f].sum[h]);
+        uint16_t* y = a.y + row / a.group * a.y_stride + (kv * a.group + row % a.group) * a.dim + lane % 4 * 2;
+#pragma unroll
+        for (int d = 0; d < D / 8; ++d)
+            if (r < tile.rows && 8 * d < a.dim)
+                *reinterpret_cast<uint32_t*>(y + 8 * d) = pack_bf16(out[f][d][2 * h] / sum, out[f][d][2 * h + 1] / sum);
+    }
+}
+
+// A fixed grid walks the tiles of one KV head after the other, each head's from the last, which sees most positions.
+template <int D, bool e4m3>
+__global__ void __launch_bounds__(Shared<D, e4m3>::threads) prompt_kernel(Attention a, const Tile* list) {
+    grid_wait();
+    grid_launch_next();
+    auto& s = shared<Shared<D, e4m3>>();
+    const int tiles = list[0].rows;
+    for (int item = int(blockIdx.x); item < tiles * a.kv_heads; item += int(gridDim.x)) {
+        attend_tile(a, s, list[tiles - item % tiles], item / tiles);
+        __syncthreads();  // q and the last tile of V, read above, overwritten by the next item
+    }
+}
+
+__global__ void __launch_bounds__(warp_size) list_kernel(Attention a, int rows, Tile* list) {
+    grid_wait();
+    grid_launch_next();
+    list_tiles(a, rows, list, [](int) { return 1; });
+}
+
+template <int D, bool e4m3>
+void attend_as(Queue& queue, const Attention& a, Tile* list) {
+    using S = Shared<D, e4m3>;
+    launch(queue, list_kernel, {dim3(1), warp_size}, a, int(S::rows), list);
+    const int64_t items = int64_t(a.n) * ((a.group + S::rows - 1) / S::rows) * a.kv_heads;
+    const int64_t resident = queue.multiprocessors * 2;
+    launch(queue, prompt_kernel<D, e4m3>,
+           {dim3(unsigned(items < resident ? items : resident)), S::threads, int(sizeof(S))}, a, list);
+}
+
+}  // namespace
+
+void attend_prompt(Queue& queue, const Attention& a, bool e4m3, Tile* list) {
+    decltype(&attend_as<64, false>) by_size[][2] = {{attend_as<64, false>, attend_as<64, true>},
+                                                    {attend_as<128, false>, attend_as<128, true>},
+                                                    {attend_as<256, false>, attend_as<256, true>}};
+    by_size[a.dim <= 64 ? 0 : a.dim <= 128 ? 1 : 2][e4m3](queue, a, list);
+}
+
+}  // namespace alia::cuda
