@@ -35,14 +35,21 @@ struct Partials {
 
 template <int D, bool e4m3>
 struct Shared {
-    static constexpr int strip_size = strip_bytes(e4m3, D, strip), slots = D <= 128 ? 6 : e4m3 ? 4 : 3;
-    static constexpr int pitch = D + 8;  // floats from row to row of a warp's sums, which take the ring's place
-    uint8_t ring[warps][slots][strip_size];
-    uint8_t decoded[warps][e4m3 ? strip_bytes(false, D, strip) : piece_bytes];
+    static constexpr int slots = D <= 128 ? 6 : 3;
+    static constexpr int pitch = D + 8;  // floats from row to row of a warp's sums, which take the place of its strips
+    struct Strips {
+        uint8_t ring[slots][strip_bytes(e4m3, D, strip)];
+        uint8_t decoded[e4m3 ? strip_bytes(false, D, strip) : piece_bytes];
+    };
+    Strips warp[warps];
     float2 state[warps][generated_rows];
     Tile list[listed_here + 1];
-    static_assert(slots * strip_size >= generated_rows * pitch * int(sizeof(float)));
+
+    __device__ float* sums(int w) { return reinterpret_cast<float*>(&warp[w]); }
+    static_assert(sizeof(Strips) >= generated_rows * pitch * sizeof(float));
 };
+static_assert(sizeof(Shared<128, false>) <= least_shared_bytes && sizeof(Shared<256, false>) <= least_shared_bytes &&
+              sizeof(Shared<256, true>) <= least_shared_bytes);
 
 __device__ int items_of(const Attention& a, int limit) { return chunk_count(limit) * a.kv_heads; }
 
@@ -75,7 +82,7 @@ __device__ void attend_strips(const Attention& a, Shared<D, e4m3>& s, const Tile
     auto load = [&](int step) {
         const int page = step / 2, number = __shfl_sync(whole_warp, held, min(page, warp_size - 1));
         if (page < pages)
-            load_strip<D, e4m3, strip, warp_size>(s.ring[warp][step % S::slots],
+            load_strip<D, e4m3, strip, warp_size>(s.warp[warp].ring[step % S::slots],
                                                   (step % 2 ? a.v : a.k) + number * a.page_bytes + head, a.dim,
                                                   warp * strip, valid(page), lane);
         cp_async_commit();
@@ -85,10 +92,11 @@ __device__ void attend_strips(const Attention& a, Shared<D, e4m3>& s, const Tile
         cp_async_wait<S::slots - 2>();
         __syncwarp();  // the strip's other lanes' copies; and the slot that is loaded next, read in the step before
         load(step + S::slots - 1);
-        if (!e4m3) return s.ring[warp][step % S::slots];
-        decode_strip<D, strip, warp_size>(s.decoded[warp], s.ring[warp][step % S::slots], valid(step / 2), lane);
+        if (!e4m3) return s.warp[warp].ring[step % S::slots];
+        decode_strip<D, strip, warp_size>(s.warp[warp].decoded, s.warp[warp].ring[step % S::slots], valid(step / 2),
+                                          lane);
         __syncwarp();  // decoded above, read by all lanes below
-        return s.decoded[warp];
+        return s.warp[warp].decoded;
     };
     for (int step = 0; step < S::slots - 1; ++step) load(step);
 
@@ -130,7 +138,7 @@ __device__ void attend_strips(const Attention& a, Shared<D, e4m3>& s, const Tile
         }
     }
     __syncwarp();  // the last strip read above by all lanes, its ring overwritten below
-    float* sums = reinterpret_cast<float*>(s.ring[warp]);
+    float* sums = s.sums(warp);
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
         const int r = lane / 4 + 8 * h;
@@ -155,7 +163,7 @@ __device__ void merge_warps(const Attention& a, Shared<D, e4m3>& s, const Tile& 
         float4 total = {};
         for (int w = 0; w < warps; ++w) {
             const float weight = exp2_fast(s.state[w][r].x - base);
-            const float* part = reinterpret_cast<float*>(s.ring[w]) + r * Shared<D, e4m3>::pitch + column;
+            const float* part = s.sums(w) + r * Shared<D, e4m3>::pitch + column;
             const float4 v = *reinterpret_cast<const float4*>(part);
             sum += weight * s.state[w][r].y;
             total = {total.x + weight * v.x, total.y + weight * v.y, total.z + weight * v.z, total.w + weight * v.w};

@@ -12,6 +12,9 @@
 
 namespace alia::cuda {
 
+// Shared memory of a block on the cards that have least of it, 8.6, 8.9 and 12.0.
+constexpr int least_shared_bytes = 99 << 10;
+
 // Addresses and shapes; what varies from step to step is read from the arrays.
 struct Attention {
     const float* q;  // [n][group * kv_heads * dim]

@@ -18,6 +18,7 @@ struct Shared {
     uint8_t ring[slots][strip_bytes(e4m3, D, page_positions)];
     uint8_t decoded[e4m3 ? strip_bytes(false, D, page_positions) : piece_bytes];
 };
+static_assert(sizeof(Shared<128, false>) <= least_shared_bytes && sizeof(Shared<256, false>) <= least_shared_bytes);
 
 // q of a tile as BF16, zeros beyond the tile's rows and from column a.dim on.
 template <int D, bool e4m3>
