@@ -1,268 +1,350 @@
-// The loop: which request runs, what it adds to the cache, and the token that follows.
+// The loop: requests come in, a step is planned, its passes run, jobs end.
 #include "engine/engine.h"
 
-#include <deque>
-#include <list>
-#include <mutex>
-#include <unordered_set>
+#include <algorithm>
+#include <utility>
 
-#include "engine/runner.h"
+#include "engine/loop.h"
 
 namespace alia {
 namespace {
 
-// A request between its submission and its end.
-struct Job {
-    Job(uint64_t id, Request r, const Tokenizer* tokenizer)
-        : id(id), request(std::move(r)), sampler(request.sampling, request.prompt) {
-        if (tokenizer) text.emplace(*tokenizer);
-    }
-    uint64_t id;
-    Request request;
-    Sampler sampler;
-    std::optional<TextStream> text;
-    int32_t last = -1;  // the token that was drawn and is not in the cache yet
-    int64_t generated = 0;
-};
+Place field(const char* name) { return {.file = {}, .item = name}; }
+
+void in_range(const char* name, int64_t value, int64_t least, int64_t most) {
+    if (value < least || value > most)
+        fail(Status::invalid_argument, field(name), "%lld is not between %lld and %lld", (long long)value,
+             (long long)least, (long long)most);
+}
+
+void check_stop_texts(const Request& r, const Model& model) {
+    if (r.stop_texts.empty()) return;
+    if (!model.tokenizer) fail(Status::no_tokenizer, field("stop_texts"), "the model came without a tokenizer");
+    in_range("stop_texts", int64_t(r.stop_texts.size()), 0, max_stop_texts);
+    for (const std::string& text : r.stop_texts)
+        if (text.empty() || text.size() > max_stop_text || (uint8_t(text[0]) & 0xC0) == 0x80)
+            fail(Status::invalid_argument, field("stop_texts"),
+                 "one has %zu bytes, or starts inside a character: 1 to %zu bytes are allowed", text.size(),
+                 max_stop_text);
+}
+
+void check_request(const Request& r, const Model& model, const EngineOptions& o) {
+    const int64_t vocabulary = model.config.vocabulary;
+    check(r.sampling, vocabulary);
+    for (int32_t token : r.prompt)
+        if (token < 0 || token >= vocabulary)
+            fail(Status::invalid_argument, field("prompt"), "token %d is not in the vocabulary of %lld", token,
+                 (long long)vocabulary);
+    if (r.prompt.empty() && (r.sequence == 0 || r.pooling != Pooling::none))
+        fail(Status::invalid_argument, field("prompt"), "it has no tokens");
+    if (r.max_tokens < -1)
+        fail(Status::invalid_argument, field("max_tokens"), "%lld is below -1", (long long)r.max_tokens);
+    in_range("min_tokens", r.min_tokens, 0, INT64_MAX);
+    in_range("completions", r.completions, 1, r.sequence ? 1 : max_completions);
+    in_range("top_tokens", r.top_tokens, -1, max_top_tokens);
+    in_range("pooling", int64_t(r.pooling), 0, int64_t(Pooling::last));
+    in_range("context.first", r.context.first, 0, o.context - 1);
+    in_range("context.last", r.context.last, 0, o.context - 1 - r.context.first);
+    check_stop_texts(r, model);
+}
 
 }  // namespace
 
-struct Engine::State {
-    State(std::shared_ptr<const Model> m, const EngineOptions& o, const PassLimits& limits)
-        : model(std::move(m)),
-          options(o),
-          device(model->device->kernels, {.ordinal = model->device->options.ordinal,
-                                          .threads = o.threads ? o.threads : model->threads,
-                                          .pin = model->pin}),
-          cache(device, model->config, o.context, *o.cache),
-          runner(device, *model, limits),
-          sequence(cache) {}
-
-    std::shared_ptr<const Model> model;
-    EngineOptions options;
-    Device device;
-    Cache cache;
-    Runner runner;
-    Sequence sequence;  // of the running job
-    std::list<Job> waiting;
-    std::optional<Job> running;
-    uint64_t last_id = 0;
-    bool broken = false;  // a step failed half way
-
-    std::vector<Event> events;
-    std::deque<std::string> texts;  // that events point to
-    std::vector<float> rows;        // of logits that events point to
-    std::vector<float> row;         // that the sampler fetched
-    SampleResult result;
-
-    std::mutex mutex;  // of the two sets, which cancel() touches from any thread
-    std::unordered_set<uint64_t> live, cancelled;
-
-    void check_whole() const {
-        if (broken) fail(Status::bad_handle, "the engine failed in an earlier step; free it and open another");
-    }
-    void finish(Job& job, Finish why);
-    void finish_cancelled();
-    void prompt(Job& job);
-    void generate(Job& job);
-    Tensor extend(std::span<const int32_t> tokens, int outputs, Role role);
-    void next_token(Job& job, Tensor logits);
-    void give_logits(Job& job, Tensor logits, int64_t position);
-    std::span<const float> fetch(Tensor row_of_logits);
-    bool ends(const Job& job, int32_t token) const;
-};
-
-void Engine::State::finish(Job& job, Finish why) {
-    texts.push_back(job.text ? job.text->finish() : "");
-    events.push_back({.kind = Event::Kind::finished,
-                      .request = job.id,
-                      .text = texts.back(),
-                      .position = job.request.prompt_tokens() + job.generated,
-                      .finish = why,
-                      .prompt_tokens = job.request.prompt_tokens(),
-                      .generated_tokens = job.generated});
-    std::lock_guard lock(mutex);
-    live.erase(job.id);
-    cancelled.erase(job.id);
+Engine::State::State(std::shared_ptr<const Model> m, const EngineOptions& o)
+    : model(std::move(m)),
+      options(o),
+      device(model->device->kernels, {.ordinal = model->device->options.ordinal,
+                                      .threads = o.threads ? o.threads : model->threads,
+                                      .pin = model->pin}),
+      cache(device, model->config, cache_positions(o), *o.cache),
+      runner(device, *model, pass_limits(o)),
+      scheduler({o.sequences, o.chunk, o.logit_rows, o.context}, *model, cache) {
+    const size_t outputs = size_t(runner.limits.outputs);
+    events.reserve(size_t(6 * o.sequences + 64));
+    work.reserve(size_t(o.sequences));
+    records.resize(outputs);
+    drawn.resize(outputs);
+    results.resize(outputs);
+    scheduler.drop_resident = [this] { return drop_resident(); };
+    scheduler.failed = [this](Jobs::node_type node, const Error& e) {
+        Job& job = *node.value();
+        job.error = e;
+        Jobs alone;
+        alone.insert(std::move(node));
+        try {
+            finish(alone, job, Finish::error);
+        } catch (...) {
+            scheduler.waiting.merge(alone);  // and is tried again
+            throw;
+        }
+    };
 }
 
-void Engine::State::finish_cancelled() {
-    std::unordered_set<uint64_t> ids;
-    {
-        std::lock_guard lock(mutex);
-        ids = cancelled;
-    }
-    if (ids.empty()) return;
-    if (running && ids.contains(running->id)) {
-        finish(*running, Finish::cancelled);
-        running.reset();
-    }
-    for (auto job = waiting.begin(); job != waiting.end();) {
-        const bool ends = ids.contains(job->id);
-        if (ends) finish(*job, Finish::cancelled);
-        job = ends ? waiting.erase(job) : std::next(job);
-    }
-}
-
-// Processes the next chunk of the prompt; its last token's logits give the first token.
-void Engine::State::prompt(Job& job) {
-    const auto rest = std::span(job.request.prompt).subspan(size_t(sequence.length()));
-    const int most = job.request.prompt_logits ? options.logit_rows : options.chunk;
-    const int count = int(std::min<int64_t>(most, int64_t(rest.size())));
-    const bool last = count == int(rest.size());
-    const int outputs = job.request.prompt_logits ? count : last && job.request.max_tokens != 0 ? 1 : 0;
-    const int64_t start = sequence.length();
-    Tensor logits = extend(rest.first(size_t(count)), outputs, Role::prompt);
-    if (job.request.prompt_logits) give_logits(job, logits, start);
-    if (last && job.request.max_tokens == 0) {
-        finish(job, Finish::length);
-        running.reset();
-    } else if (last) {
-        next_token(job, logits);
-    }
-}
-
-void Engine::State::generate(Job& job) { next_token(job, extend({&job.last, 1}, 1, Role::generated)); }
-
-// Processes these tokens.
-Tensor Engine::State::extend(std::span<const int32_t> tokens, int outputs, Role role) {
-    sequence.append(tokens);
-    const Work work{&sequence, int(tokens.size()), outputs};
-    return runner.run(cache, role, {&work, 1});
-}
-
-// Draws the token that follows the last row of the logits.
-void Engine::State::next_token(Job& job, Tensor logits) {
-    const uint64_t position = uint64_t(sequence.length());
-    Tensor last{logits.row(logits.rows - 1), 1, logits.columns, logits.stride};
-    const SampleRow record = job.sampler.row(position);
-    device.kernels.sample(device.stream, &result, last, &record);
-    const int32_t token = job.sampler.pick(result, position, [&] { return fetch(last); });
-    job.sampler.accept(token);
-    job.last = token;
-    ++job.generated;
-
-    const bool end = ends(job, token);
-    texts.push_back(job.text && !end ? job.text->append(token) : "");
-    events.push_back({.kind = Event::Kind::token,
-                      .request = job.id,
-                      .token = token,
-                      .text = texts.back(),
-                      .position = int64_t(position)});
-    const Finish why = end                                        ? Finish::stop
-                       : job.generated == job.request.max_tokens  ? Finish::length
-                       : int64_t(position) + 1 >= options.context ? Finish::context
-                                                                  : Finish::none;
-    if (why == Finish::none) return;
-    finish(job, why);
-    running.reset();
-}
-
-void Engine::State::give_logits(Job& job, Tensor logits, int64_t position) {
-    rows.resize(size_t(logits.rows * logits.columns));
-    device.kernels.read(device.stream, rows.data(), logits.data, int64_t(rows.size() * sizeof(float)));
-    events.push_back(
-        {.kind = Event::Kind::logits, .request = job.id, .values = rows, .position = position, .rows = logits.rows});
-}
-
-std::span<const float> Engine::State::fetch(Tensor logits) {
-    row.resize(size_t(logits.columns));
-    device.kernels.read(device.stream, row.data(), logits.data, logits.columns * int64_t(sizeof(float)));
-    return row;
-}
-
-bool Engine::State::ends(const Job& job, int32_t token) const {
-    auto has = [token](const auto& ids) { return std::find(ids.begin(), ids.end(), token) != ids.end(); };
-    return has(job.request.stop) || (!job.request.ignore_eos && has(model->config.eos));
+void Engine::State::check_device() const {
+    if (lost) throw Error(*lost);
 }
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& o) {
     EngineOptions options = o;
     options.cache = o.cache.value_or(model->device->kernels.cache_format);
-    const PassLimits limits = pass_limits(options);
     const int64_t bytes = engine_bytes(*model, model->device->kernels, options), room = available_memory();
     if (room > 0 && bytes > room)
         fail(Status::out_of_memory, {model->path},
-             "a context of %lld positions takes %.1f GiB and %.1f GiB are available; ask for a smaller one",
-             (long long)options.context, double(bytes) / (1 << 30), double(room) / (1 << 30));
-    state = std::make_unique<State>(std::move(model), options, limits);
+             "a cache of %lld positions takes %.1f GiB and %.1f GiB are available; ask for a smaller one",
+             (long long)cache_positions(options), double(bytes) / (1 << 30), double(room) / (1 << 30));
+    state = std::make_unique<State>(std::move(model), options);
 }
 
 Engine::~Engine() = default;
 
 uint64_t Engine::submit(Request r) {
-    state->check_whole();
-    const Config& c = state->model->config;
-    check(r.sampling, c.vocabulary);
-    if (r.prompt.empty()) fail(Status::invalid_argument, {.file = {}, .item = "prompt"}, "it has no tokens");
-    for (int32_t token : r.prompt)
-        if (token < 0 || token >= c.vocabulary)
-            fail(Status::invalid_argument, {.file = {}, .item = "prompt"}, "token %d is not in the vocabulary of %lld",
-                 token, (long long)c.vocabulary);
-    if (r.max_tokens < -1)
-        fail(Status::invalid_argument, {.file = {}, .item = "max_tokens"}, "%lld is below -1", (long long)r.max_tokens);
-    if (r.prompt_tokens() > state->options.context ||
-        (r.prompt_tokens() == state->options.context && r.max_tokens != 0))
-        fail(Status::context_full, {.file = {}, .item = "prompt"}, "%lld tokens leave no room in a context of %lld",
-             (long long)r.prompt_tokens(), (long long)state->options.context);
-    const uint64_t id = state->last_id + 1;
-    std::list<Job> job;
-    job.emplace_back(id, std::move(r), state->model->tokenizer.get());
-    {
-        std::lock_guard lock(state->mutex);
-        state->live.insert(id);
+    State& s = *state;
+    check_request(r, *s.model, s.options);
+    auto ticket = std::make_shared<Ticket>();
+    ticket->request = std::move(r);
+    const Request& request = ticket->request;
+    const int completions = request.completions;
+    if (request.sequence == 0 && request.prompt_tokens() > s.options.context - (request.max_tokens != 0))
+        fail(Status::context_full, field("prompt"), "%lld tokens leave no room in a context of %lld",
+             (long long)request.prompt_tokens(), (long long)s.options.context);
+
+    std::unique_lock lock(s.mutex);
+    s.check_device();
+    if (s.queued + completions > s.options.queue)
+        fail(Status::limit, field("queue"), "%lld requests wait already", (long long)s.queued);
+    if (request.sequence) {
+        ticket->resident = s.find_resident(request.sequence);
+        const Sequence& sequence = ticket->resident->sequence;
+        const int64_t kept = request.context.slides()
+                                 ? std::min(sequence.length(), request.context.first + request.context.last)
+                                 : sequence.length();
+        if (sequence.length() + request.prompt_tokens() == 0)
+            fail(Status::invalid_argument, field("prompt"), "neither it nor the sequence has tokens");
+        if (kept + request.prompt_tokens() > s.options.context - (request.max_tokens != 0))
+            fail(Status::context_full, field("prompt"), "%lld tokens after %lld leave no room in a context of %lld",
+                 (long long)request.prompt_tokens(), (long long)kept, (long long)s.options.context);
     }
-    state->waiting.splice(state->waiting.end(), job);
-    return state->last_id = id;
+    lock.unlock();
+    // Memory first, the request's number last: nothing has happened where this throws.
+    Jobs jobs;
+    for (int i = 0; i < completions; ++i) jobs.insert(std::make_unique<Job>(ticket, i, s.cache));
+    for (const auto& job : jobs) ticket->jobs.push_back(job.get());
+    ticket->first = ticket->jobs[0];
+    ticket->left = completions;
+
+    lock.lock();
+    s.check_device();
+    if (ticket->resident) s.find_resident(request.sequence);
+    ticket->id = s.last_request + 1;
+    s.tickets.emplace(ticket->id, ticket);
+    if (ticket->resident) ticket->resident->busy = true;
+    s.inbox.merge(jobs);
+    s.queued += completions;
+    if (request.deadline) s.deadlines += completions;
+    return ++s.last_request;
 }
 
 std::span<const Event> Engine::step() {
     State& s = *state;
-    s.check_whole();
-    s.broken = true;  // until this step has ended well
+    {
+        std::lock_guard lock(s.mutex);
+        s.check_device();
+    }
     s.events.clear();
-    s.texts.clear();
-    s.finish_cancelled();
-    if (!s.running && !s.waiting.empty()) {
-        s.sequence.truncate(0);
-        s.running.emplace(std::move(s.waiting.front()));
-        s.waiting.pop_front();
+    s.rows.clear();
+    s.done.clear();
+    if (s.failure) {
+        const Error e = *s.failure;
+        s.failure.reset();
+        throw e;
     }
-    if (s.running) {
-        if (s.sequence.length() < s.running->request.prompt_tokens())
-            s.prompt(*s.running);
-        else
-            s.generate(*s.running);
+    const auto start = Clock::now();
+    try {
+        s.run_step();
+    } catch (...) {
+        const Error e = current_error();
+        if (e.status == Status::device_lost) {
+            std::lock_guard lock(s.mutex);
+            s.lost = e;
+        }
+        s.count_step(std::chrono::duration<double>(Clock::now() - start).count());
+        if (s.events.empty()) throw e;
+        s.failure = e;
+        return s.events;
     }
-    s.broken = false;
+    s.count_step(std::chrono::duration<double>(Clock::now() - start).count());
     return s.events;
 }
 
+void Engine::State::run_step() {
+    {
+        std::lock_guard lock(mutex);
+        scheduler.waiting.merge(inbox);
+    }
+    end_jobs();
+    take_choices();
+    scheduler.admit();
+    scheduler.plan();
+    pass(Role::generated, scheduler.generated);
+    pass(Role::prompt, scheduler.prompt);
+}
+
+void Engine::State::end_jobs() {
+    {
+        std::lock_guard lock(mutex);
+        if (!cancels && deadlines == 0) return;
+        cancels = false;
+    }
+    const auto now = Clock::now();
+    try {
+        for (Jobs* jobs : {&scheduler.running, &scheduler.waiting})
+            for (auto next = jobs->begin(); next != jobs->end();) {
+                Job& job = **next++;
+                if (job.ticket->cancelled)
+                    finish(*jobs, job, Finish::cancelled);
+                else if (job.request.deadline && *job.request.deadline <= now)
+                    finish(*jobs, job, Finish::deadline);
+            }
+    } catch (...) {
+        std::lock_guard lock(mutex);
+        cancels = true;
+        throw;
+    }
+}
+
+// Ends the job in the set that it is in. Its own pages go at once, and the rest of it with the next step.
+void Engine::State::finish(Jobs& from, Job& job, Finish why) {
+    if (events.size() == events.capacity()) events.reserve(2 * events.capacity());
+    if (job.error) why = Finish::error;
+    try {
+        job.finish_text();
+    } catch (...) {
+        if (!job.error) job.error = current_error();
+        why = Finish::error;
+    }
+    events.push_back({.kind = Event::Kind::finished,
+                      .request = job.ticket->id,
+                      .completion = job.completion,
+                      .text = job.rest,
+                      .position = job.position(),
+                      .finish = why,
+                      .status = job.error ? job.error->status : Status::ok,
+                      .message = job.error ? std::string_view(job.error->message) : std::string_view(),
+                      .prompt_tokens = job.request.prompt_tokens(),
+                      .generated_tokens = job.generated,
+                      .cached_tokens = job.cached});
+    job.own.drop_pages();
+    Ticket& ticket = *job.ticket;
+    if (ticket.first == &job) {
+        ticket.first = nullptr;
+        ticket.prompt_done = true;
+    }
+    done.insert(from.extract(from.find(job)));
+    std::lock_guard lock(mutex);
+    queued -= !job.begun;
+    deadlines -= job.request.deadline.has_value();
+    ticket.jobs[size_t(job.completion)] = nullptr;
+    if (--ticket.left > 0) return;
+    if (ticket.resident) ticket.resident->busy = false, ticket.resident->used = ++uses;
+    tickets.erase(ticket.id);
+}
+
+void Engine::State::fail_job(Jobs& from, Job& job) {
+    job.error = current_error();
+    if (job.error->status == Status::device_lost) throw;  // is everybody's
+    finish(from, job, Finish::error);
+}
+
+void Engine::State::count_step(double seconds) {
+    ++work_done.steps;
+    work_done.step_seconds += seconds;
+    work_done.cached_tokens = scheduler.cached_tokens;
+    work_done.preemptions = scheduler.preemptions;
+    work_done.evictions = cache.pages.evictions;
+    work_done.running = int64_t(scheduler.running.size());
+    work_done.pages = cache.pages.count();
+    work_done.pages_free = cache.pages.free();
+    work_done.pages_cached = cache.pages.cached();
+    const int64_t waiting = int64_t(scheduler.waiting.size());
+    std::lock_guard lock(mutex);
+    queued -= std::exchange(scheduler.begun, 0);
+    counts = work_done;
+    counts.waiting = waiting + int64_t(inbox.size());
+}
+
 bool Engine::cancel(uint64_t request) {
-    std::lock_guard lock(state->mutex);
-    if (!state->live.contains(request)) return false;
-    state->cancelled.insert(request);
+    State& s = *state;
+    std::lock_guard lock(s.mutex);
+    const auto ticket = s.tickets.find(request);
+    if (ticket == s.tickets.end()) return false;
+    ticket->second->cancelled = true;
+    s.cancels = true;
     return true;
 }
 
-bool Engine::idle() const { return !state->running && state->waiting.empty(); }
+void Engine::choose(uint64_t request, int completion, std::span<const float> logits) {
+    State& s = *state;
+    std::lock_guard lock(s.mutex);
+    const auto ticket = s.tickets.find(request);
+    Job* job = nullptr;
+    if (ticket != s.tickets.end() && completion >= 0 && completion < ticket->second->request.completions)
+        job = ticket->second->jobs[size_t(completion)];
+    if (!job || !job->waits || job->chosen)
+        fail(Status::not_found, field("request"), "completion %d of request %llu does not wait for logits", completion,
+             (unsigned long long)request);
+    if (int64_t(logits.size()) != s.model->config.vocabulary)
+        fail(Status::invalid_argument, field("logits"), "there are %zu; the vocabulary has %lld", logits.size(),
+             (long long)s.model->config.vocabulary);
+    job->choice.assign(logits.begin(), logits.end());
+    job->chosen = true;
+}
+
+bool Engine::idle() const {
+    std::lock_guard lock(state->mutex);
+    return state->tickets.empty();
+}
+
+bool Engine::blocked() const {
+    std::lock_guard lock(state->mutex);
+    if (state->tickets.empty()) return false;
+    const auto now = Clock::now();
+    for (const auto& [id, ticket] : state->tickets) {
+        if (ticket->cancelled || (ticket->request.deadline && *ticket->request.deadline <= now)) return false;
+        for (const Job* job : ticket->jobs)
+            if (job && (!job->waits || job->chosen)) return false;
+    }
+    return true;
+}
+
+Counters Engine::counters() const {
+    std::lock_guard lock(state->mutex);
+    return state->counts;
+}
+
 const Model& Engine::model() const { return *state->model; }
 const EngineOptions& Engine::options() const { return state->options; }
 
+int64_t cache_positions(const EngineOptions& o) { return o.positions ? o.positions : o.context; }
+
 PassLimits pass_limits(const EngineOptions& o) {
-    auto in_range = [](const char* name, int64_t value, int64_t most) {
-        if (value < 1 || value > most)
-            fail(Status::invalid_argument, {.file = {}, .item = name}, "%lld is not between 1 and %lld",
-                 (long long)value, (long long)most);
-    };
-    in_range("context", o.context, int64_t(1) << 24);
-    in_range("chunk", o.chunk, 65536);
-    in_range("logit_rows", o.logit_rows, 4096);
-    return {.tokens = std::max(o.chunk, o.logit_rows), .outputs = o.logit_rows, .sequences = 1, .context = o.context};
+    in_range("context", o.context, 1, int64_t(1) << 24);
+    in_range("positions", cache_positions(o), o.context, int64_t(1) << 30);
+    in_range("sequences", o.sequences, 1, 4096);
+    in_range("queue", o.queue, 1, INT32_MAX);
+    in_range("chunk", o.chunk, 1, 65536);
+    in_range("logit_rows", o.logit_rows, 1, 4096);
+    const int tokens = o.chunk + o.sequences;
+    return {.tokens = tokens,
+            .outputs = o.logit_rows + o.sequences,
+            .sequences = o.sequences,
+            .context = o.context,
+            .hidden = tokens};
 }
 
 int64_t engine_bytes(const Model& m, const Kernels& k, const EngineOptions& o) {
-    return Cache::bytes(k, m.config, o.context, o.cache.value_or(k.cache_format)) + Runner::bytes(m, k, pass_limits(o));
+    const PassLimits limits = pass_limits(o);
+    return Cache::bytes(k, m.config, cache_positions(o), o.cache.value_or(k.cache_format)) +
+           Runner::bytes(m, k, limits);
 }
 
 }  // namespace alia

@@ -76,7 +76,8 @@ class Engine {
     // a sampler's whole state too. The format is engine/state.h.
     std::vector<std::byte> save(uint64_t sequence) const;
     // Errors, naming the part: malformed, truncated, unsupported (another version, model, format or table),
-    // context_full. Restored pages are never shared with requests that did not come from this sequence.
+    // context_full (it is longer than the context). Pages for which there is no room are processed again when the
+    // sequence continues. Restored pages are never shared with requests that did not come from this sequence.
     uint64_t restore(std::span<const std::byte> state);
 
     const Model& model() const;
@@ -89,6 +90,8 @@ class Engine {
 
 // The limits of an engine's passes; invalid_argument, naming the option, where one is out of range.
 PassLimits pass_limits(const EngineOptions&);
+// Positions of its KV cache.
+int64_t cache_positions(const EngineOptions&);
 // What an engine takes beside the weights. The model may be an outline.
 int64_t engine_bytes(const Model&, const Kernels&, const EngineOptions&);
 

@@ -3,7 +3,7 @@
 
 namespace alia {
 
-Tensor forward(Ops op, const Model& m, const Cache::View& kv, const Batch& b) {
+Rows forward(Ops op, const Model& m, const Cache::View& kv, const Batch& b, int logits) {
     const Config& c = m.config;
     Tensor x = op.embed(m.embed, b.token, b.n);
     Tensor angles = op.angles(b.position, b.n, m.rope);
@@ -23,7 +23,11 @@ Tensor forward(Ops op, const Model& m, const Cache::View& kv, const Batch& b) {
         op.add_norm(h, x, op.linear(op.linear_glu(h, w.gate_up), w.down), next, c.eps);
     }
 
-    return op.linear(op.rows(h, b.output, b.outputs), m.head);
+    Tensor rows = op.rows(h, b.output, b.outputs), hidden = rows;
+    rows.rows = logits;
+    hidden.rows = b.outputs - logits;
+    if (hidden.data) hidden.data = rows.row(logits);
+    return {op.linear(rows, m.head), hidden};
 }
 
 }  // namespace alia

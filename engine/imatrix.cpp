@@ -92,9 +92,11 @@ std::vector<Importance> measure_importance(const Model& model, std::span<const T
         Sequence sequence(cache);
         for (TokenSpan rest = ids; !rest.empty();) {
             const TokenSpan next = rest.first(std::min<size_t>(rest.size(), pass_tokens));
-            sequence.append(next);
+            sequence.append(next, Role::prompt);
+            if (!sequence.take_pages(int64_t(next.size()))) fail(Status::internal, "the cache has too few pages");
             const Work work{&sequence, int(next.size()), options.head ? int(next.size()) : 0};
             runner.run(cache, Role::prompt, {&work, 1}, gatherer.observer());
+            sequence.advance(int64_t(next.size()));
             done += int64_t(next.size());
             rest = rest.subspan(next.size());
             if (options.progress && !options.progress({"tokens", done, int64_t(total)}))

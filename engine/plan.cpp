@@ -12,7 +12,8 @@ MemoryPlan plan_memory(const std::string& path, const ModelOptions& model_option
 
     MemoryPlan plan{.device = k.name, .items = {}, .available = available_memory()};
     for (auto [format, bytes] : m.weights) plan.items.push_back({std::string("weights ") + info(format).name, bytes});
-    plan.items.push_back({std::string("KV cache ") + info(cache).name, Cache::bytes(k, m.config, o.context, cache)});
+    plan.items.push_back(
+        {std::string("KV cache ") + info(cache).name, Cache::bytes(k, m.config, cache_positions(o), cache)});
     plan.items.push_back({"scratch", Runner::bytes(m, k, pass_limits(o))});
     for (const PlanItem& item : plan.items) plan.total += item.bytes;
     return plan;

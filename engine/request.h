@@ -51,7 +51,8 @@ struct Request {
     ContextPolicy context;
     uint64_t sequence = 0;  // the resident sequence that it continues; 0: one of its own. Not with several completions
     bool share = true;      // pages of the cache are shared with other requests that begin alike
-    std::string salt;       // only with those of the same salt (a tenant's name, say)
+    std::string salt;  // only with those of the same salt (a tenant's name, say). A resident sequence keeps both as the
+                       // request said that began it
 
     int64_t prompt_tokens() const { return int64_t(prompt.size()); }
 };

@@ -1,15 +1,19 @@
 // Runs the forward pass over sequences, with memory taken once.
 #pragma once
+#include <array>
+
 #include "engine/forward.h"
 #include "engine/sequence.h"
 
 namespace alia {
 
-// The last `count` tokens of a sequence, whose K and V are yet to be computed; logits are wanted of the last `outputs`.
+// The next `count` pending tokens of a sequence, which has pages for them. Of the last `outputs` of these, logits are
+// wanted; of the last `hidden`, hidden states.
 struct Work {
     const Sequence* sequence;
     int count;
     int outputs;
+    int hidden = 0;
 };
 
 struct PassLimits {
@@ -17,6 +21,7 @@ struct PassLimits {
     int outputs;  // rows of logits of a pass
     int sequences;
     int64_t context;  // positions of the longest sequence
+    int hidden = 0;   // rows of hidden states of a pass
 };
 
 class Runner {
@@ -24,9 +29,11 @@ class Runner {
     // The device runs the model's table; both outlive the runner.
     Runner(Device&, const Model&, const PassLimits&);
 
-    // Logits, a row for each wanted output in the order of `work`, on the device until the next run. All of the work
-    // together keeps within the limits.
-    Tensor run(const Cache&, Role, std::span<const Work> work, Observer = {});
+    // The rows that are wanted, in the order of `work`, on the device until the next run. All of the work together
+    // keeps within the limits. Passes of one generated token of each sequence are rounded up to few sizes where the
+    // device replays them. The sequences do not change: Sequence::advance follows once the pass is known to have
+    // succeeded.
+    Rows run(const Cache&, Role, std::span<const Work> work, Observer = {});
 
     // Bytes that a Runner of these limits takes. The model may be an outline.
     static int64_t bytes(const Model&, const Kernels&, const PassLimits&);
@@ -37,7 +44,8 @@ class Runner {
     Device& device;
     const Model& model;
     Buffer arrays, memory;
-    std::vector<int32_t> staging;  // the batch's arrays, as they lie on the device
+    std::vector<int32_t> staging;   // the batch's arrays, as they lie on the device
+    std::array<Rows, 32> replayed;  // of the sizes that passes are rounded up to, by their bit width
 };
 
 }  // namespace alia

@@ -91,17 +91,60 @@ void check(const Sampling& s, int64_t vocabulary) {
     }
 }
 
-Sampler::Sampler(const Sampling& s, std::span<const int32_t> prompt) : sampling(s) {
-    if (s.repetition != 1)
-        for (int32_t token : prompt) seen[token].penalised = true;
-    for (const LogitBias& b : s.bias) seen[b.token].bias += b.bias;
+Sampler::Sampler(const Sampling& s, std::span<const int32_t> prompt) : sampling(s) { restart(prompt, {}); }
+
+void Sampler::reserve(int64_t tokens, int64_t forbidden) {
+    seen.reserve(sampling.bias.size() + size_t(counts() ? tokens : 0));
+    changes.reserve(seen.capacity() + size_t(forbidden));
 }
 
-SampleRow Sampler::row(uint64_t position) {
+void Sampler::restart(std::span<const int32_t> tokens, std::span<const Role> roles) {
+    seen.clear();
+    for (const LogitBias& b : sampling.bias) seen.push_back({.token = b.token, .bias = b.bias});
+    for (size_t i = 0; i < tokens.size(); ++i) {
+        const bool generated = i < roles.size() && roles[i] == Role::generated;
+        if (sampling.repetition != 1 || (generated && counts()))
+            seen.push_back({.token = tokens[i], .generated = generated, .penalised = true});
+    }
+    std::stable_sort(seen.begin(), seen.end(), [](const Seen& a, const Seen& b) { return a.token < b.token; });
+    size_t kept = 0;
+    for (size_t i = 0; i < seen.size(); ++i) {
+        const Seen s = seen[i];
+        if (kept == 0 || seen[kept - 1].token != s.token) seen[kept++] = {.token = s.token};
+        Seen& sum = seen[kept - 1];
+        sum.generated += s.generated;
+        sum.bias += s.bias;
+        sum.penalised = sum.penalised || s.penalised;
+    }
+    seen.resize(kept);
+}
+
+Sampler::Seen& Sampler::seen_of(int32_t token) {
+    auto place =
+        std::lower_bound(seen.begin(), seen.end(), token, [](const Seen& s, int32_t t) { return s.token < t; });
+    if (place == seen.end() || place->token != token) place = seen.insert(place, {.token = token});
+    return *place;
+}
+
+void Sampler::accept(int32_t token) {
+    if (!counts()) return;
+    Seen& t = seen_of(token);
+    ++t.generated;
+    t.penalised = true;
+}
+
+SampleRow Sampler::row(uint64_t position, std::span<const int32_t> forbidden) {
     changes.clear();
-    for (const auto& [token, t] : seen) {
+    for (const Seen& t : seen) {
         const double penalty = t.generated > 0 ? sampling.frequency * t.generated + sampling.presence : 0;
-        changes.push_back({token, t.penalised ? float(sampling.repetition) : 1.f, float(t.bias - penalty)});
+        changes.push_back({t.token, t.penalised ? float(sampling.repetition) : 1.f, float(t.bias - penalty)});
+    }
+    for (int32_t token : forbidden) {
+        const auto change = std::find_if(changes.begin(), changes.end(), [&](auto& c) { return c.token == token; });
+        if (change != changes.end())
+            change->add = -INFINITY;
+        else
+            changes.push_back({token, 1, -INFINITY});
     }
     return {
         .changes = changes.data(),
@@ -123,13 +166,6 @@ int32_t Sampler::pick(const SampleResult& r, uint64_t position,
         return draw(candidates.first(*n), s, position);
     const std::vector<Candidate> all = sorted(fetch_row());
     return draw(std::span{all}.first(*keep(all, true, s, r.log_sum)), s, position);
-}
-
-void Sampler::accept(int32_t token) {
-    if (sampling.repetition == 1 && sampling.frequency == 0 && sampling.presence == 0) return;
-    Seen& t = seen[token];
-    ++t.generated;
-    t.penalised = true;
 }
 
 }  // namespace alia

@@ -2,7 +2,6 @@
 #pragma once
 #include <functional>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/config.h"
@@ -35,27 +34,37 @@ Sampling default_sampling(const GenerationConfig&);
 // invalid_argument, naming the field, where a number is out of its range or not finite.
 void check(const Sampling&, int64_t vocabulary);
 
-// The sampler's state of one request. Every number it draws follows from seed, position and token alone.
+// The sampler's state of one request. Every number it draws follows from seed, position and token alone, and its counts
+// from the tokens and their roles.
 class Sampler {
   public:
     Sampler(const Sampling&, std::span<const int32_t> prompt);
 
-    // The record of the next row; borrowed until the next call of this object.
-    SampleRow row(uint64_t position);
+    // Memory for so many tokens of a sequence and forbidden ones: until then nothing allocates.
+    void reserve(int64_t tokens, int64_t forbidden);
+    // Counts these tokens alone; roles that are not given are a prompt's.
+    void restart(std::span<const int32_t> tokens, std::span<const Role> roles);
+    void accept(int32_t token);  // that was generated
+
+    // The record of the next row; borrowed until the next call of this object. The forbidden tokens are not drawn.
+    SampleRow row(uint64_t position, std::span<const int32_t> forbidden = {});
     // The next token. `fetch_row` gives the row's logits with its record's changes applied; it is called only where the
     // candidates do not reach far enough.
     int32_t pick(const SampleResult&, uint64_t position,
                  const std::function<std::span<const float>()>& fetch_row) const;
-    void accept(int32_t token);
 
   private:
     struct Seen {
+        int32_t token;
         int32_t generated = 0;  // times
         float bias = 0;
         bool penalised = false;  // in the prompt or generated
     };
+    bool counts() const { return sampling.repetition != 1 || sampling.frequency != 0 || sampling.presence != 0; }
+    Seen& seen_of(int32_t token);
+
     Sampling sampling;
-    std::unordered_map<int32_t, Seen> seen;
+    std::vector<Seen> seen;  // by token
     std::vector<LogitChange> changes;
 };
 

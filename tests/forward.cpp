@@ -117,9 +117,11 @@ TEST_CASE("truncating and doing it again equals never having done it") {
         Runner runner(device, *model, limits);
         const int64_t vocabulary = model->config.vocabulary;
         auto extend = [&](Sequence& s, std::span<const int32_t> tokens) {
-            s.append(tokens);
+            s.append(tokens, Role::prompt);
+            REQUIRE(s.take_pages(int64_t(tokens.size())));
             const Work work{&s, int(tokens.size()), int(tokens.size())};
-            Tensor t = runner.run(cache, Role::prompt, {&work, 1});
+            Tensor t = runner.run(cache, Role::prompt, {&work, 1}).logits;
+            s.advance(int64_t(tokens.size()));
             return std::vector<float>(t.row(0), t.row(0) + t.rows * vocabulary);
         };
         std::mt19937 rng(7);
@@ -148,10 +150,12 @@ TEST_CASE("two sequences in one pass have the bits of each alone") {
         Runner runner(device, *model, {.tokens = 128, .outputs = 4, .sequences = 2, .context = 256});
         const int64_t vocabulary = model->config.vocabulary;
         Sequence a(cache), b(cache);
-        a.append(ids);
-        b.append(std::span(ids).first(ids.size() / 2));
+        a.append(ids, Role::prompt);
+        b.append(std::span(ids).first(ids.size() / 2), Role::prompt);
+        REQUIRE(a.take_pages(a.length()));
+        REQUIRE(b.take_pages(b.length()));
         auto run = [&](std::vector<Work> work) {
-            Tensor t = runner.run(cache, Role::prompt, work);
+            Tensor t = runner.run(cache, Role::prompt, work).logits;
             return std::vector<float>(t.row(0), t.row(0) + t.rows * vocabulary);
         };
         auto first = run({{&a, int(a.length()), 1}}), second = run({{&b, int(b.length()), 2}});
@@ -163,17 +167,19 @@ TEST_CASE("two sequences in one pass have the bits of each alone") {
 TEST_CASE("a cache without room refuses and changes nothing") {
     const auto model = load(cases()[0].path, "ref");
     Cache cache(*model->device, model->config, 100, Format::F16);
-    CHECK(cache.free_pages() == 2);
+    CHECK(cache.pages.free() == 2);
     Sequence s(cache);
-    s.append(std::vector<int32_t>(65, 1));
-    CHECK(cache.free_pages() == 0);
-    CHECK_THROWS_AS(s.append(std::vector<int32_t>(64, 1)), Error);
-    CHECK(s.length() == 65);
-    s.append(std::vector<int32_t>(63, 1));
+    s.append(std::vector<int32_t>(129, 1), Role::prompt);
+    CHECK(s.take_pages(65));
+    CHECK(cache.pages.free() == 0);
+    s.advance(65);
+    CHECK(!s.take_pages(64));
+    CHECK(s.computed() == 65);
+    CHECK(s.take_pages(63));
     s.truncate(64);
-    CHECK(cache.free_pages() == 1);
+    CHECK(cache.pages.free() == 1);
     s.truncate(0);
-    CHECK(cache.free_pages() == 2);
+    CHECK(cache.pages.free() == 2);
 }
 
 TEST_CASE("the arena holds exactly what a pass takes") {
@@ -183,7 +189,8 @@ TEST_CASE("the arena holds exactly what a pass takes") {
     Cache cache(device, model->config, 64, Format::F32);
     Runner runner(device, *model, limits);
     Sequence s(cache);
-    s.append(std::vector<int32_t>(9, 1));
+    s.append(std::vector<int32_t>(9, 1), Role::prompt);
+    REQUIRE(s.take_pages(9));
     const Work fits{&s, 9, 3}, beyond{&s, 9, 4};
     CHECK_NOTHROW(runner.run(cache, Role::prompt, {&fits, 1}));
     CHECK_THROWS_AS(runner.run(cache, Role::prompt, {&beyond, 1}), Error);

@@ -20,10 +20,10 @@ long from_environment(const char* name, long otherwise) {
 }
 
 // One row of logits for each position of `ids`, which come in the given counts.
-using Rows = std::vector<std::vector<float>>;
+using LogitRows = std::vector<std::vector<float>>;
 
-Rows rows_of(Tensor t) {
-    Rows rows;
+LogitRows rows_of(Tensor t) {
+    LogitRows rows;
     for (int64_t i = 0; i < t.rows; ++i) rows.emplace_back(t.row(i), t.row(i) + t.columns);
     return rows;
 }
@@ -35,24 +35,26 @@ struct Setting {
 };
 
 // Token by token, alone, on one thread.
-Rows alone(const Setting& s, std::span<const int32_t> ids) {
+LogitRows alone(const Setting& s, std::span<const int32_t> ids) {
     Device device(s.model->device->kernels, {.threads = 1});
     Cache cache(device, s.model->config, 256, s.cache);
     Runner runner(device, *s.model, {.tokens = 1, .outputs = 1, .sequences = 1, .context = 256});
     Sequence sequence(cache);
-    Rows rows;
+    LogitRows rows;
     for (int32_t id : ids) {
-        sequence.append({&id, 1});
+        sequence.append({&id, 1}, Role::prompt);
+        REQUIRE(sequence.take_pages(1));
         const Work work{&sequence, 1, 1};
-        rows.push_back(rows_of(runner.run(cache, Role::prompt, {&work, 1}))[0]);
+        rows.push_back(rows_of(runner.run(cache, Role::prompt, {&work, 1}).logits)[0]);
+        sequence.advance(1);
     }
     return rows;
 }
 
 // Runs the texts beside one another: each pass takes some of them, each with a chunk of its own, and now and then one
 // is cut back. False where a row's bits differ from `expected`.
-bool run_schedule(const Setting& s, const std::vector<std::vector<int32_t>>& texts, const std::vector<Rows>& expected,
-                  std::mt19937& rng) {
+bool run_schedule(const Setting& s, const std::vector<std::vector<int32_t>>& texts,
+                  const std::vector<LogitRows>& expected, std::mt19937& rng) {
     Device device(*s.kernels, {.threads = 1 + int(rng() % 8)});
     Cache cache(device, s.model->config, int64_t(256 * texts.size()), s.cache);
     Runner runner(device, *s.model, {.tokens = 512, .outputs = 512, .sequences = int(texts.size()), .context = 256});
@@ -60,6 +62,7 @@ bool run_schedule(const Setting& s, const std::vector<std::vector<int32_t>>& tex
     for (size_t i = 0; i < texts.size(); ++i) sequences.push_back(std::make_unique<Sequence>(cache));
     for (int pass = 0; pass < 12; ++pass) {
         std::vector<Work> work;
+        std::vector<Sequence*> advanced;
         std::vector<std::pair<size_t, int64_t>> wanted;  // text and position of each row
         for (size_t i = 0; i < texts.size(); ++i) {
             Sequence& q = *sequences[i];
@@ -69,11 +72,14 @@ bool run_schedule(const Setting& s, const std::vector<std::vector<int32_t>>& tex
             const int64_t most = rng() % 3 == 0 ? 1 : rng() % 2 ? 7 : left;
             const int64_t count = 1 + int64_t(rng() % uint64_t(std::min(left, most)));
             for (int64_t p = q.length(); p < q.length() + count; ++p) wanted.push_back({i, p});
-            q.append(std::span(texts[i]).subspan(size_t(q.length()), size_t(count)));
+            q.append(std::span(texts[i]).subspan(size_t(q.length()), size_t(count)), Role::prompt);
+            REQUIRE(q.take_pages(count));
             work.push_back({&q, int(count), int(count)});
+            advanced.push_back(&q);
         }
         if (work.empty()) continue;
-        const Rows rows = rows_of(runner.run(cache, Role::prompt, work));
+        const LogitRows rows = rows_of(runner.run(cache, Role::prompt, work).logits);
+        for (size_t i = 0; i < work.size(); ++i) advanced[i]->advance(work[i].count);
         for (size_t i = 0; i < rows.size(); ++i) {
             const auto& right = expected[wanted[i].first][size_t(wanted[i].second)];
             if (std::memcmp(rows[i].data(), right.data(), right.size() * sizeof(float)) != 0) return false;
@@ -133,7 +139,7 @@ TEST_CASE("random schedules do not change a bit") {
                 const std::string device = "cpu:" + std::string(table->name).substr(4);
                 const Setting s{table, load_model(models + file, {.device = device, .threads = 1}), caches[rng() % 3]};
                 const auto texts = random_texts(*s.model, rng);
-                std::vector<Rows> expected;
+                std::vector<LogitRows> expected;
                 for (const auto& text : texts) expected.push_back(alone(s, text));
                 INFO(file << " on " << table->name << ", cache " << info(s.cache).name << ", seed " << seed
                           << ", round " << round);
@@ -148,7 +154,7 @@ TEST_CASE("a kernel that sees its neighbours is found") {
     for (const Kernels* faulty : {&with_a_fault<0>(), &with_a_fault<1>()}) {
         const Setting s{faulty, model, Format::F16};
         const auto texts = random_texts(*model, rng);
-        std::vector<Rows> expected;
+        std::vector<LogitRows> expected;
         for (const auto& text : texts) expected.push_back(alone(s, text));
         bool same = true;
         for (int i = 0; i < 8; ++i) same = same && run_schedule(s, texts, expected, rng);

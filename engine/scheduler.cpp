@@ -1,0 +1,145 @@
+// Admission, plans and preemption.
+#include "engine/scheduler.h"
+
+#include <algorithm>
+
+namespace alia {
+namespace {
+
+// A generated token, or one that is to be processed again, alone: its row is drawn from.
+bool draws_one(const Job& job) { return job.sequence->pending() == 1 && job.sequence->next_role() == Role::generated; }
+
+}  // namespace
+
+Scheduler::Scheduler(const Limits& limits, const Model& model, Cache& cache)
+    : limits(limits), model(model), cache(cache) {
+    generated.reserve(size_t(limits.sequences));
+    prompt.reserve(size_t(limits.sequences));
+}
+
+// The first that may run: completions after the first one wait until they can share its prompt.
+Jobs::iterator Scheduler::next_waiting() {
+    return std::find_if(waiting.begin(), waiting.end(), [](const std::unique_ptr<Job>& job) {
+        return job->begun || job->completion == 0 || job->ticket->prompt_done;
+    });
+}
+
+void Scheduler::admit() {
+    if (!running.empty() && cache.pages.available() <= refused) return;
+    refused = -1;
+    for (auto next = next_waiting(); next != waiting.end(); next = next_waiting()) {
+        Job& job = **next;
+        if (int(running.size()) >= limits.sequences) {
+            const auto last = std::prev(running.end());
+            if ((*last)->request.priority >= job.request.priority) return;
+            preempt(last);
+        }
+        auto node = waiting.extract(next);
+        try {
+            if (!job.begun) {
+                job.begin(model, limits.context);
+                ++begun;
+            }
+        } catch (...) {
+            failed(std::move(node), current_error());
+            continue;
+        }
+        const int64_t found = job.match_pages();
+        if (!make_room(job)) {
+            job.sequence->drop_pages();
+            waiting.insert(std::move(node));
+            refused = cache.pages.available();
+            return;
+        }
+        cached_tokens += found;
+        if (job.generated == 0) job.cached = std::max(job.cached, found);
+        running.insert(std::move(node));
+    }
+}
+
+// Whether there are pages for all its tokens and one more: otherwise it would only be preempted. Alone it may always
+// try.
+bool Scheduler::make_room(const Job& job) {
+    const int64_t missing = job.sequence->length() / page_positions + 1 - int64_t(job.sequence->pages().size());
+    while (missing > cache.pages.available() && !running.empty()) {
+        if (drop_resident()) continue;
+        const auto last = std::prev(running.end());
+        if ((*last)->request.priority >= job.request.priority) return false;
+        preempt(last);
+    }
+    return true;
+}
+
+void Scheduler::preempt(Jobs::iterator job) {
+    (*job)->sequence->drop_pages();
+    waiting.insert(running.extract(job));
+    ++preemptions;
+}
+
+// False where the job itself had to give way.
+bool Scheduler::take_pages(Jobs::iterator job, int64_t count) {
+    while (!(*job)->sequence->take_pages(count)) {
+        if (drop_resident()) continue;
+        const auto last = std::prev(running.end());
+        const bool itself = last == job;
+        preempt(last);
+        if (itself) return false;
+    }
+    return true;
+}
+
+// How many tokens each of those that share the budget may have, so that it is used up.
+int Scheduler::even_share() const {
+    auto used = [&](int share) {
+        int64_t sum = 0;
+        for (const auto& job : running)
+            if (!job->waits && !draws_one(*job)) sum += job->sequence->run(share);
+        return sum;
+    };
+    int least = 1, most = limits.chunk;
+    while (least < most) {
+        const int middle = (least + most + 1) / 2;
+        if (used(middle) <= limits.chunk)
+            least = middle;
+        else
+            most = middle - 1;
+    }
+    return least;
+}
+
+// What the job's next `count` tokens, which begin at `first`, are to give, dropped tokens counted.
+Planned Scheduler::planned(Job& job, int64_t first, int count) const {
+    const int64_t told = std::max(std::min(first + count, job.prompt_end()) - std::max(first, job.told), int64_t(0));
+    const bool ends = count == job.sequence->pending();
+    Work work{job.sequence, count, job.tells_logits() ? int(told) : 0};
+    if (ends && job.request.max_tokens != 0) work.outputs = std::max(work.outputs, 1);
+    if (job.pools()) work.hidden = job.request.pooling == Pooling::mean ? int(told) : int(ends && job.generated == 0);
+    return {&job, work, ends};
+}
+
+void Scheduler::plan() {
+    generated.clear();
+    prompt.clear();
+    const int share = even_share();
+    int budget = limits.chunk, rows = limits.logit_rows;
+    for (auto next = running.begin(); next != running.end();) {
+        const auto place = next++;
+        Job& job = **place;
+        if (job.waits || job.sequence->pending() == 0) continue;
+        const bool one = draws_one(job);
+        const Role role = job.sequence->next_role();
+        const int64_t first = job.sequence->dropped() + job.sequence->computed();
+        int count = one ? 1 : int(job.sequence->run(std::min(share, budget)));
+        if (!one && job.tells_logits())
+            count = int(std::min<int64_t>(count, std::max(job.told - first, int64_t(0)) + rows));
+        if (count == 0) continue;
+        if (!take_pages(place, count)) break;  // it was the last
+        next = std::next(place);               // those behind it may have given way
+        const Planned p = planned(job, first, count);
+        if (!one) budget -= count;
+        if (job.tells_logits()) rows -= std::min(p.work.outputs, rows);
+        (role == Role::generated ? generated : prompt).push_back(p);
+    }
+}
+
+}  // namespace alia
