@@ -1,6 +1,7 @@
 // What follows a forward pass: rows that are told, draws, and the events of both.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "engine/loop.h"
 
@@ -53,7 +54,7 @@ void Engine::State::prepare(const Planned& p, int row, const Rows& computed, int
         return to;
     };
     job.told_rows = {};
-    try {
+    job.error = attempt([&] {
         if (p.work.hidden > 0) {
             const int64_t bytes = computed.hidden.stride;
             if (int64_t(states.size()) < (state + p.work.hidden) * bytes)
@@ -73,9 +74,8 @@ void Engine::State::prepare(const Planned& p, int row, const Rows& computed, int
         }
         records[size_t(end)] = job.record();
         drawn[size_t(end)] = 1;
-    } catch (const std::bad_alloc&) {
-        job.error = current_error();
-    }
+    });
+    if (job.error && job.error->status != Status::out_of_memory) throw Error(*std::exchange(job.error, {}));
 }
 
 // Draws from the rows with records, those side by side in one call.
@@ -93,8 +93,7 @@ void Engine::State::draw(Tensor logits) {
 void Engine::State::settle(const Planned& p, int row, Tensor logits, std::span<const std::byte> hidden, Format format) {
     Job& job = *p.job;
     const int64_t first = job.sequence->dropped() + job.sequence->computed() - p.work.count;
-    try {
-        if (job.error) throw Error(*job.error);
+    const auto error = job.error ? job.error : attempt([&] {
         if (p.work.outputs > 0) tell(job, p, row, logits, first);
         if (p.work.hidden > 0) pool(job, p, hidden, format, first);
         job.told = std::max(job.told, std::min(first + p.work.count, job.prompt_end()));
@@ -114,9 +113,8 @@ void Engine::State::settle(const Planned& p, int row, Tensor logits, std::span<c
                           .rows = 1});
         std::lock_guard lock(mutex);
         job.waits = true;
-    } catch (...) {
-        fail_job(scheduler.running, job);
-    }
+    });
+    if (error) fail_job(job, *error);
 }
 
 // Logits and scores of the prompt's rows.
@@ -209,7 +207,7 @@ void Engine::State::take_choices() {
             if (!job.chosen) continue;
             job.waits = job.chosen = false;
         }
-        try {
+        const auto error = attempt([&] {
             const int64_t bytes = int64_t(std::span(job.choice).size_bytes());
             if (!chosen_row.data()) chosen_row = Buffer(device, bytes);
             const Tensor t{chosen_row.data(), 1, int64_t(job.choice.size()), bytes};
@@ -217,9 +215,8 @@ void Engine::State::take_choices() {
             const SampleRow record = job.record();
             device.kernels.sample(device.stream, results.data(), t, &record);
             take_token(job, results[0], t);
-        } catch (...) {
-            fail_job(scheduler.running, job);
-        }
+        });
+        if (error) fail_job(job, *error);
     }
 }
 

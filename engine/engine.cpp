@@ -71,11 +71,9 @@ Engine::State::State(std::shared_ptr<const Model> m, const EngineOptions& o)
         job.error = e;
         Jobs alone;
         alone.insert(std::move(node));
-        try {
-            finish(alone, job, Finish::error);
-        } catch (...) {
+        if (const auto error = attempt([&] { finish(alone, job, Finish::error); })) {
             scheduler.waiting.merge(alone);  // and is tried again
-            throw;
+            throw Error(*error);
         }
     };
 }
@@ -159,20 +157,15 @@ std::span<const Event> Engine::step() {
         throw e;
     }
     const auto start = Clock::now();
-    try {
-        s.run_step();
-    } catch (...) {
-        const Error e = current_error();
-        if (e.status == Status::device_lost) {
-            std::lock_guard lock(s.mutex);
-            s.lost = e;
-        }
-        s.count_step(std::chrono::duration<double>(Clock::now() - start).count());
-        if (s.events.empty()) throw e;
-        s.failure = e;
-        return s.events;
-    }
+    const auto error = attempt([&] { s.run_step(); });
     s.count_step(std::chrono::duration<double>(Clock::now() - start).count());
+    if (!error) return s.events;
+    if (error->status == Status::device_lost) {
+        std::lock_guard lock(s.mutex);
+        s.lost = *error;
+    }
+    if (s.events.empty()) throw Error(*error);
+    s.failure = *error;
     return s.events;
 }
 
@@ -196,7 +189,7 @@ void Engine::State::end_jobs() {
         cancels = false;
     }
     const auto now = Clock::now();
-    try {
+    const auto error = attempt([&] {
         for (Jobs* jobs : {&scheduler.running, &scheduler.waiting})
             for (auto next = jobs->begin(); next != jobs->end();) {
                 Job& job = **next++;
@@ -205,21 +198,19 @@ void Engine::State::end_jobs() {
                 else if (job.request.deadline && *job.request.deadline <= now)
                     finish(*jobs, job, Finish::deadline);
             }
-    } catch (...) {
-        std::lock_guard lock(mutex);
-        cancels = true;
-        throw;
-    }
+    });
+    if (!error) return;
+    std::lock_guard lock(mutex);
+    cancels = true;
+    throw Error(*error);
 }
 
 // Ends the job in the set that it is in. Its own pages go at once, and the rest of it with the next step.
 void Engine::State::finish(Jobs& from, Job& job, Finish why) {
     if (events.size() == events.capacity()) events.reserve(2 * events.capacity());
     if (job.error) why = Finish::error;
-    try {
-        job.finish_text();
-    } catch (...) {
-        if (!job.error) job.error = current_error();
+    if (const auto error = attempt([&] { job.finish_text(); }); error && why != Finish::error) {
+        job.error = error;
         why = Finish::error;
     }
     events.push_back({.kind = Event::Kind::finished,
@@ -249,10 +240,10 @@ void Engine::State::finish(Jobs& from, Job& job, Finish why) {
     tickets.erase(ticket.id);
 }
 
-void Engine::State::fail_job(Jobs& from, Job& job) {
-    job.error = current_error();
-    if (job.error->status == Status::device_lost) throw;  // is everybody's
-    finish(from, job, Finish::error);
+void Engine::State::fail_job(Job& job, const Error& error) {
+    if (error.status == Status::device_lost) throw Error(error);  // everybody's
+    job.error = error;
+    finish(scheduler.running, job, Finish::error);
 }
 
 void Engine::State::count_step(double seconds) {

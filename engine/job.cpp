@@ -5,22 +5,6 @@
 
 namespace alia {
 
-Error current_error() {
-    Error error;
-    try {
-        throw;
-    } catch (const Error& e) {
-        return e;
-    } catch (const std::bad_alloc&) {
-        error.status = Status::out_of_memory;
-        std::snprintf(error.message, sizeof error.message, "the host has no memory left");
-    } catch (const std::exception& e) {
-        error.status = Status::internal;
-        std::snprintf(error.message, sizeof error.message, "%s", e.what());
-    }
-    return error;
-}
-
 Job::Job(std::shared_ptr<Ticket> t, int completion, Cache& cache)
     : ticket(std::move(t)),
       request(ticket->request),

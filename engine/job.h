@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 
+#include "engine/attempt.h"
 #include "engine/request.h"
 #include "engine/sequence.h"
 #include "engine/stop_texts.h"
@@ -99,8 +100,5 @@ struct Rank {
 };
 // Jobs move between such sets with their nodes, which allocates nothing.
 using Jobs = std::set<std::unique_ptr<Job>, Rank>;
-
-// The exception that is being handled, as an Error.
-Error current_error();
 
 }  // namespace alia

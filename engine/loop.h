@@ -63,7 +63,7 @@ struct Engine::State {
     void take_token(Job&, const SampleResult&, Tensor row);
     std::span<float> room_for_rows(int64_t count);
     void finish(Jobs& from, Job&, Finish);
-    void fail_job(Jobs& from, Job&);  // for the exception that is being handled
+    void fail_job(Job&, const Error&);
     void count_step(double seconds);
 };
 

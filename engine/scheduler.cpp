@@ -35,14 +35,12 @@ void Scheduler::admit() {
             preempt(last);
         }
         auto node = waiting.extract(next);
-        try {
-            if (!job.begun) {
-                job.begin(model, limits.context);
-                ++begun;
+        if (!job.begun) {
+            if (const auto error = attempt([&] { job.begin(model, limits.context); })) {
+                failed(std::move(node), *error);
+                continue;
             }
-        } catch (...) {
-            failed(std::move(node), current_error());
-            continue;
+            ++begun;
         }
         const int64_t found = job.match_pages();
         if (!make_room(job)) {

@@ -116,15 +116,13 @@ bool Sequence::take_pages(int64_t count) {
     const size_t last = size_t(done / page_positions);
     if (done % page_positions != 0 && cache->pages.fixed(table[last])) {
         if (cache->pages.available() == 0) return false;
-        const int32_t page = cache->pages.take();
-        try {
-            cache->copy_page(table[last], page);
-        } catch (...) {
-            cache->pages.release(page);
-            throw;
-        }
-        cache->pages.release(table[last]);
-        table[last] = page;
+        struct Taken {
+            Pages& pages;
+            int32_t page;
+            ~Taken() { pages.release(page); }
+        } other{cache->pages, cache->pages.take()};
+        cache->copy_page(table[last], other.page);
+        std::swap(table[last], other.page);
     }
     for (const size_t pages = size_t(pages_of(done + count)); table.size() < pages;) {
         if (cache->pages.available() == 0) return false;

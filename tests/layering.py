@@ -34,8 +34,8 @@ homes = {
 }
 conditional = {"kernels/formats.h", "kernels/cpu/simd.h", "kernels/cpu/isa.cpp", "kernels/cpu/threads.cpp",
                "kernels/cuda/alia/ptx.h", "engine/file.cpp", "capi/alia.h"}
-# The border; and threads that could not be started become a typed error.
-catching = {"capi/border.cpp", "capi/border.h", "kernels/cpu/threads.cpp"}
+# The border; threads that could not be started become a typed error; one request's failure is not everybody's.
+catching = {"capi/border.cpp", "capi/border.h", "kernels/cpu/threads.cpp", "engine/attempt.h"}
 library = ("kernels/", "engine/", "capi/")
 
 

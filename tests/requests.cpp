@@ -1,0 +1,265 @@
+// Many requests at once: whatever runs beside a request, however its pages come and go, it gets the bits that it gets
+// alone; none is lost, none is answered twice.
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <map>
+#include <random>
+
+#include "kernels/cpu/isa.h"
+#include "tests/support.h"
+
+using namespace alia;
+
+namespace {
+
+const std::string models = std::string(TEST_DATA) + "/models/";
+constexpr int64_t context = 320;
+
+long from_environment(const char* name, long otherwise) {
+    const char* text = std::getenv(name);
+    return text ? std::atol(text) : otherwise;
+}
+
+// What a request is told, with the bits of every number.
+struct Answer {
+    std::vector<int32_t> tokens;
+    std::vector<uint32_t> numbers;  // log-probabilities, scores, embeddings, in order
+    std::string text;
+    Finish finish = Finish::none;
+    int64_t length = 0;
+    int finished = 0;
+
+    void add(const Event& e) {
+        auto number = [&](float x) { numbers.push_back(std::bit_cast<uint32_t>(x)); };
+        if (e.kind == Event::Kind::token) {
+            tokens.push_back(e.token);
+            number(e.logprob);
+            for (const TopToken& t : e.top) numbers.push_back(uint32_t(t.token)), number(t.logprob);
+        }
+        if (e.kind == Event::Kind::scores || e.kind == Event::Kind::embedding || e.kind == Event::Kind::logits)
+            for (float x : e.values) number(x);
+        text += e.text;
+        if (e.kind != Event::Kind::finished) return;
+        finish = e.finish;
+        length = e.position;
+        ++finished;
+    }
+    // Of a request that was cancelled or came too late, what it was told before.
+    bool begins(const Answer& whole) const {
+        return tokens.size() <= whole.tokens.size() && std::equal(tokens.begin(), tokens.end(), whole.tokens.begin()) &&
+               numbers.size() <= whole.numbers.size() &&
+               std::equal(numbers.begin(), numbers.end(), whole.numbers.begin());
+    }
+    bool operator==(const Answer&) const = default;
+};
+
+using Rng = std::mt19937;
+
+// Prompts that often begin alike, as those of chats do.
+std::vector<int32_t> random_tokens(Rng& rng, int64_t vocabulary, size_t most) {
+    std::vector<int32_t> ids(1 + rng() % most);
+    Rng fixed(rng() % 3);
+    const size_t common = rng() % 2 ? ids.size() : rng() % (ids.size() + 1);
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t((i < common ? fixed() : rng()) % uint64_t(vocabulary));
+    return ids;
+}
+
+Request random_request(Rng& rng, const Model& m) {
+    Request r;
+    r.prompt = random_tokens(rng, m.config.vocabulary, rng() % 4 ? 150 : 20);
+    r.max_tokens = int64_t(rng() % 40);
+    r.ignore_eos = rng() % 2;
+    r.sampling.seed = rng();
+    if (rng() % 2) r.sampling.temperature = 0.5 + double(rng() % 10) / 5;
+    if (rng() % 4 == 0) r.sampling.top_p = 0.9;
+    if (rng() % 4 == 0) r.sampling.repetition = 1.3, r.sampling.frequency = 0.2;
+    if (rng() % 4 == 0) r.top_tokens = int(rng() % 5);
+    if (rng() % 6 == 0) r.prompt_scores = true;
+    if (rng() % 6 == 0) r.pooling = Pooling(1 + rng() % 2), r.normalise = rng() % 2;
+    if (rng() % 8 == 0) r.min_tokens = int64_t(rng() % 10);
+    if (rng() % 8 == 0) r.max_tokens = -1, r.deadline = Clock::time_point::max();
+    if (rng() % 4 == 0) r.context = {int64_t(rng() % 20), 1 + int64_t(rng() % 100)};
+    if (r.max_tokens < 0 && r.context.slides()) r.max_tokens = 400;
+    if (rng() % 6 == 0) r.share = false;
+    if (rng() % 6 == 0) r.salt = "b";
+    if (rng() % 4 == 0) r.priority = int32_t(rng() % 3);
+    return r;
+}
+
+EngineOptions alone_options(Format cache) {
+    return {.context = context, .sequences = 1, .chunk = 1000, .logit_rows = 400, .cache = cache, .threads = 1};
+}
+
+// The answers of each completion, in an engine of its own.
+std::vector<Answer> alone(const std::shared_ptr<const Model>& m, Format cache, Request r) {
+    std::vector<Answer> answers;
+    r.share = false;
+    r.priority = 0;
+    const int completions = std::exchange(r.completions, 1);
+    for (int i = 0; i < completions; ++i, ++r.sampling.seed) {
+        Engine engine(m, alone_options(cache));
+        engine.submit(r);
+        answers.emplace_back();
+        while (!engine.idle())
+            for (const Event& e : engine.step()) answers.back().add(e);
+        r.prompt_scores = false, r.pooling = Pooling::none;  // the first tells them
+    }
+    return answers;
+}
+
+// A conversation: each turn's answer must be that of one engine that holds nothing else and lost nothing.
+struct Conversation {
+    uint64_t number = 0;
+    std::shared_ptr<Engine> twin;  // alone
+    uint64_t twin_number = 0;
+    uint64_t request = 0;  // that runs on it
+};
+
+struct Schedule {
+    Schedule(std::shared_ptr<const Model> m, Format cache, Rng& rng, const Kernels* table = nullptr)
+        : model(std::move(m)), cache(cache), rng(rng) {
+        EngineOptions o{.context = context,
+                        .positions = context + int64_t(rng() % (rng() % 2 ? 200 : 2000)),
+                        .sequences = 1 + int(rng() % (rng() % 2 ? 64 : 6)),
+                        .chunk = 1 + int(rng() % (rng() % 2 ? 300 : 20)),
+                        .logit_rows = 1 + int(rng() % 40),
+                        .cache = cache,
+                        .threads = 1 + int(rng() % 3)};
+        (void)table;
+        engine = std::make_unique<Engine>(model, o);
+    }
+
+    void submit() {
+        Request r = random_request(rng, *model);
+        if (rng() % 6 == 0) r.completions = 2 + int(rng() % 3);
+        const uint64_t id = engine->submit(r);
+        expected[id] = alone(model, cache, r);
+        answers[id].resize(size_t(r.completions));
+    }
+
+    void converse() {
+        if (conversations.size() < 4 && rng() % 2) {
+            Conversation c{engine->make_sequence(), std::make_shared<Engine>(model, alone_options(cache))};
+            c.twin_number = c.twin->make_sequence();
+            conversations.push_back(c);
+        }
+        if (conversations.empty()) return;
+        Conversation& c = conversations[rng() % conversations.size()];
+        if (c.request) return;
+        const int64_t length = int64_t(engine->tokens(c.number).size());
+        REQUIRE(engine->tokens(c.number) == c.twin->tokens(c.twin_number));
+        switch (rng() % 6) {
+            case 0: {
+                const int64_t keep = int64_t(rng() % uint64_t(length + 1));
+                engine->truncate(c.number, keep);
+                c.twin->truncate(c.twin_number, keep);
+                return;
+            }
+            case 1: {  // goes on as a fork of itself
+                const uint64_t fork = engine->fork(c.number);
+                engine->free_sequence(std::exchange(c.number, fork));
+                return;
+            }
+            case 2: {
+                const auto state = engine->save(c.number);
+                engine->free_sequence(c.number);
+                c.number = engine->restore(state);
+                return;
+            }
+        }
+        Request r = random_request(rng, *model);
+        r.prompt.resize(std::min<size_t>(r.prompt.size(), 40));
+        r.max_tokens = int64_t(rng() % 20);
+        r.sequence = c.twin_number;
+        try {
+            c.twin->submit(r);
+        } catch (const Error& e) {
+            REQUIRE(e.status == Status::context_full);
+            r.sequence = c.number;
+            REQUIRE_THROWS_AS(engine->submit(r), Error);
+            return;
+        }
+        Answer right;
+        while (!c.twin->idle())
+            for (const Event& e : c.twin->step()) right.add(e);
+        r.sequence = c.number;
+        c.request = engine->submit(r);
+        expected[c.request] = {right};
+        answers[c.request].resize(1);
+    }
+
+    void take(std::span<const Event> events) {
+        for (const Event& e : events) {
+            ++told;
+            REQUIRE(answers.contains(e.request));
+            Answer& a = answers[e.request].at(size_t(e.completion));
+            REQUIRE(a.finished == 0);
+            a.add(e);
+            if (e.kind == Event::Kind::finished)
+                for (Conversation& c : conversations)
+                    if (c.request == e.request) c.request = 0;
+        }
+    }
+
+    // False where an answer differs from the one alone.
+    bool run(int requests) {
+        for (int step = 0; requests > 0 || !engine->idle(); ++step) {
+            REQUIRE(step < 100000);
+            for (int burst = requests > 0 && rng() % 3 == 0 ? 1 + int(rng() % 8) : 0; burst > 0 && requests > 0;
+                 --burst)
+                rng() % 4 ? submit() : converse(), --requests;
+            if (rng() % 40 == 0 && !answers.empty()) {
+                const auto victim = std::next(answers.begin(), int64_t(rng() % answers.size()));
+                const bool resident = std::any_of(conversations.begin(), conversations.end(),
+                                                  [&](auto& c) { return c.request == victim->first; });
+                if (!resident && engine->cancel(victim->first)) cancelled.insert({victim->first, true});
+            }
+            take(engine->step());
+        }
+        for (const auto& [id, all] : answers)
+            for (size_t i = 0; i < all.size(); ++i) {
+                const Answer& right = expected[id][i];
+                if (all[i].finished != 1) return false;
+                if (all[i].finish == Finish::cancelled ? !cancelled.contains(id) || !all[i].begins(right)
+                                                       : !(all[i] == right))
+                    return false;
+            }
+        return answers.size() == expected.size();
+    }
+
+    std::shared_ptr<const Model> model;
+    Format cache;
+    Rng& rng;
+    std::unique_ptr<Engine> engine;
+    std::map<uint64_t, std::vector<Answer>> expected, answers;
+    std::map<uint64_t, bool> cancelled;
+    std::vector<Conversation> conversations;
+    int64_t told = 0;
+};
+
+}  // namespace
+
+TEST_CASE("random schedules of requests give the answers that each gets alone") {
+    const long seed = from_environment("ALIA_TEST_SEED", 1);
+    const auto end =
+        std::chrono::steady_clock::now() + std::chrono::seconds(from_environment("ALIA_SCHEDULE_SECONDS", 5));
+    const auto model = load_model(models + "alia", {.device = "cpu", .threads = 1});
+    Counters sum;
+    int schedules = 0;
+    for (; schedules < 12 || std::chrono::steady_clock::now() < end; ++schedules) {
+        Rng rng(static_cast<uint32_t>(seed + schedules));
+        INFO("seed " << seed + schedules << " (ALIA_TEST_SEED)");
+        const Format caches[] = {Format::F16, Format::F32, Format::BF16};
+        Schedule s(model, caches[rng() % 3], rng);
+        REQUIRE(s.run(1 + int(rng() % (rng() % 2 ? 64 : 8))));
+        const Counters c = s.engine->counters();
+        REQUIRE(c.running + c.waiting == 0);
+        sum.preemptions += c.preemptions, sum.evictions += c.evictions, sum.cached_tokens += c.cached_tokens;
+    }
+    WARN(schedules << " schedules from seed " << seed << ": " << sum.preemptions << " preemptions, " << sum.evictions
+                   << " evictions, " << sum.cached_tokens << " cached tokens");
+    CHECK(sum.preemptions > 0);
+    CHECK(sum.evictions > 0);
+    CHECK(sum.cached_tokens > 0);
+}
