@@ -1,0 +1,70 @@
+// The emulated CUDA device, as tests see it: how kernels are scheduled, what was found wrong, and calls that fail.
+//
+// Kernels are the very sources of kernels/cuda, compiled as C++; a CUDA thread is a fiber, a block runs on one thread
+// of the system. Every access of a kernel is checked: it lies in live memory, is aligned, reads what was written, and
+// is ordered by a barrier against what other threads do to the same bytes. The first thing that is found ends the
+// kernel as a fault does: its stream's device is lost until reset().
+//
+// It proves nothing about speed, memory order between blocks, bank conflicts, occupancy or compiler faults.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace emulated {
+
+enum class Order {
+    ahead,     // each warp runs as far as barriers allow, then the next
+    reversed,  // the same from the last warp, and the last lane, to the first
+    random     // warps, lanes and, at every `preempt`-th access or so, the running thread
+};
+
+// A barrier or a wait for copies, by its place in a kernel's source.
+struct Site {
+    const char* file = "";
+    int line = 0;
+    friend bool operator==(const Site& a, const Site& b) {
+        return a.line == b.line && std::strcmp(a.file, b.file) == 0;
+    }
+};
+
+struct Options {
+    Order order = Order::ahead;
+    uint64_t seed = 1;
+    int preempt = 64;    // accesses between preemptions, about; with Order::random
+    bool checks = true;  // of accesses: off for long numerical tests
+    Site without;        // the barrier or wait that does nothing
+};
+extern Options options;
+
+// What was found since the last reset, a sentence each.
+const std::vector<std::string>& reports();
+// Every barrier and wait that was met since the last reset.
+const std::vector<Site>& sites();
+// The devices are as new: none is lost, no report, no failure to come. Memory and streams stay.
+void reset();
+
+// The machine that the runtime tells of. Changes hold for devices opened afterwards.
+struct Machine {
+    int devices = 1;
+    int capability = 90;              // 10 * major + minor
+    int driver = 13000;               // as cudaDriverGetVersion says; 0: no driver
+    int multiprocessors = 2;          // few, so that blocks loop over their work
+    size_t memory = size_t(4) << 30;  // of each device
+};
+extern Machine machine;
+
+// The n-th runtime call from now on (0: the next) returns `error`; a sticky one is returned by every call after it.
+void fail_call(int64_t n, int error, bool sticky);
+int64_t calls();  // runtime calls so far
+
+// What is alive: allocations on devices and of pinned memory, streams, events, graphs.
+struct Alive {
+    int64_t device = 0, pinned = 0, streams = 0, events = 0, graphs = 0;
+    friend bool operator==(const Alive&, const Alive&) = default;
+};
+Alive alive();
+
+}  // namespace emulated
