@@ -24,6 +24,7 @@ void Job::begin(const Model& model, int64_t context) {
     stops.reserve();
     shown.reserve(256);
     rest.reserve(256);
+    piece.reserve(256);
     top.reserve(size_t(std::max(request.top_tokens, 0)));
     if (completion == 0 && request.prompt_scores) scores.reserve(request.prompt.size());
     if (pools()) pooled.resize(size_t(model.config.hidden)), embedding.resize(size_t(model.config.hidden));
@@ -77,7 +78,8 @@ Finish Job::accept(int32_t token, int64_t context) {
     shown.clear();
     bool stopped = false;
     if (text && !end) {
-        const std::string piece = text->append(token);
+        piece.clear();
+        text->append(token, piece);
         if (early)
             shown += piece;
         else

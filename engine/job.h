@@ -58,6 +58,8 @@ struct Job {
     int64_t generated = 0, cached = 0;
     std::vector<double> pooled;  // sums of hidden states
 
+    std::string piece;  // text that a token adds
+
     // What its events point to, until the next step.
     std::string shown, rest;
     std::vector<TopToken> top;

@@ -18,36 +18,49 @@ TextStream::TextStream(const Tokenizer& t, bool skip_special)
     : tokenizer(&t), skip_special(skip_special), left_to_strip(t.decoding.strip) {}
 
 std::string TextStream::append(int32_t id) {
-    const Vocabulary& v = tokenizer->vocabulary;
-    if (!v.exists(id) || (skip_special && v.special(id))) return {};
-    const Decoding& d = tokenizer->decoding;
-    std::string text(v.bytes(id));
-    std::string ended;
-    if (d.invalid == Decoding::Invalid::run && !v.byte(id)) ended = drain_run(true);
+    std::string text;
+    append(id, text);
+    return text;
+}
 
-    const bool at_start = !started && pending.empty() && ended.empty();
+void TextStream::append(int32_t id, std::string& text) {
+    const Vocabulary& v = tokenizer->vocabulary;
+    if (!v.exists(id) || (skip_special && v.special(id))) return;
+    const Decoding& d = tokenizer->decoding;
+    const size_t before = text.size();
+    const bool ends_run = d.invalid == Decoding::Invalid::run && !v.byte(id);
+    piece = v.bytes(id);
+    if (ends_run) drain_run(true, text);
+
+    const bool at_start = !started && pending.empty() && text.size() == before;
     if (d.leading == Decoding::Leading::spaces && first) {
-        std::erase(text, ' ');
-    } else if (!v.byte(id) && !v.special(id) && at_start && text.starts_with(' ')) {
+        std::erase(piece, ' ');
+    } else if (!v.byte(id) && !v.special(id) && at_start && piece.starts_with(' ')) {
         const bool once = d.leading == Decoding::Leading::piece && left_to_strip > 0;
         if (once || d.leading == Decoding::Leading::pieces) {
-            text.erase(0, 1);
+            piece.erase(0, 1);
             left_to_strip = 0;
         }
     }
     first = false;
-    if (d.invalid == Decoding::Invalid::run && !v.byte(id)) return strip(ended + text);
-    pending += text;
-    return strip(d.invalid == Decoding::Invalid::run ? drain_run(false) : drain(false));
+    (ends_run ? text : pending) += piece;
+    if (!ends_run) drain_any(false, text);
+    strip(text, before);
 }
 
 std::string TextStream::finish() {
-    return strip(tokenizer->decoding.invalid == Decoding::Invalid::run ? drain_run(true) : drain(true));
+    std::string text;
+    drain_any(true, text);
+    strip(text, 0);
+    return text;
+}
+
+void TextStream::drain_any(bool end, std::string& text) {
+    tokenizer->decoding.invalid == Decoding::Invalid::run ? drain_run(end, text) : drain(end, text);
 }
 
 // The whole characters of `pending`, and U+FFFD for what can no longer become one.
-std::string TextStream::drain(bool end) {
-    std::string text;
+void TextStream::drain(bool end, std::string& text) {
     size_t at = 0;
     while (at < pending.size()) {
         const Utf8Char c = utf8_at(pending, at);
@@ -61,41 +74,39 @@ std::string TextStream::drain(bool end) {
         }
     }
     pending.erase(0, at);
-    return text;
 }
 
 // A run of byte tokens: all of it or none is text.
-std::string TextStream::drain_run(bool end) {
+void TextStream::drain_run(bool end, std::string& text) {
     while (!broken && checked < pending.size()) {
         const Utf8Char c = utf8_at(pending, checked);
         if (c.kind == Utf8Char::Kind::incomplete) break;
         if (c.valid()) checked += c.length;
         broken = !c.valid();
     }
-    std::string text;
     if (broken || (end && checked < pending.size())) {
         for (size_t i = 0; i < pending.size(); ++i) text += replacement_character;
         pending.clear();
     } else if (end) {
-        text = std::move(pending);
+        text += pending;
         pending.clear();
     }
     if (end || broken) checked = 0;
     if (end) broken = false;
-    return text;
 }
 
-std::string TextStream::strip(std::string text) {
-    started = started || !text.empty();
+// Of `text` from `begin` on.
+void TextStream::strip(std::string& text, size_t begin) {
+    started = started || text.size() > begin;
     const Decoding& d = tokenizer->decoding;
-    if (d.leading != Decoding::Leading::text) return text;
-    size_t cut = 0;
+    if (d.leading != Decoding::Leading::text) return;
+    size_t cut = begin;
     while (left_to_strip > 0 && cut < text.size()) {
         const bool match = text.compare(cut, d.stripped.size(), d.stripped) == 0;
         if (match) cut += d.stripped.size();
         left_to_strip = match ? left_to_strip - 1 : 0;
     }
-    return text.erase(0, cut);
+    text.erase(begin, cut - begin);
 }
 
 bool overlaps(std::span<const TextRange> ranges, size_t begin, size_t end) {

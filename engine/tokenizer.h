@@ -85,12 +85,14 @@ class TextStream {
   public:
     explicit TextStream(const Tokenizer& tokenizer, bool skip_special = true);
     std::string append(int32_t id);
+    void append(int32_t id, std::string& text);  // the same, behind what `text` holds
     std::string finish();
 
   private:
-    std::string drain(bool end);
-    std::string drain_run(bool end);
-    std::string strip(std::string text);
+    void drain_any(bool end, std::string& text);
+    void drain(bool end, std::string& text);
+    void drain_run(bool end, std::string& text);
+    void strip(std::string& text, size_t begin);
 
     const Tokenizer* tokenizer;
     bool skip_special;
@@ -98,6 +100,7 @@ class TextStream {
     bool started = false;  // some text has been given out
     bool broken = false;   // the bytes of this run are no UTF-8, whatever follows
     int64_t left_to_strip;
+    std::string piece;    // the token's bytes
     std::string pending;  // the start of a UTF-8 sequence, or a run of byte tokens
     size_t checked = 0;   // bytes of the run that are whole characters
 };
