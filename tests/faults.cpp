@@ -11,12 +11,15 @@ namespace {
 
 std::atomic<int64_t> news{0}, live{0}, fail_at{0};  // calls; blocks; the call that fails, 0: none
 
-void* take(size_t size) {
-    if (fail_at > 0 && --fail_at == 0) throw std::bad_alloc();
+void* take(size_t size) noexcept {
+    if (fail_at > 0 && --fail_at == 0) return nullptr;
     void* p = std::malloc(size ? size : 1);
-    if (!p) throw std::bad_alloc();
-    ++news, ++live;
+    if (p) ++news, ++live;
     return p;
+}
+void* take_or_throw(size_t size) {
+    if (void* p = take(size)) return p;
+    throw std::bad_alloc();
 }
 void give(void* p) noexcept {
     if (!p) return;
@@ -26,8 +29,10 @@ void give(void* p) noexcept {
 
 }  // namespace
 
-void* operator new(size_t size) { return take(size); }
-void* operator new[](size_t size) { return take(size); }
+void* operator new(size_t size) { return take_or_throw(size); }
+void* operator new[](size_t size) { return take_or_throw(size); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return take(size); }
+void* operator new[](size_t size, const std::nothrow_t&) noexcept { return take(size); }
 void operator delete(void* p) noexcept { give(p); }
 void operator delete[](void* p) noexcept { give(p); }
 void operator delete(void* p, size_t) noexcept { give(p); }
