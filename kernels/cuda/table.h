@@ -6,21 +6,29 @@ namespace alia::cuda {
 
 struct Queue;
 
+// upload.cu
+void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
+
 // pack.cu
 int64_t packed_bytes(Format, int64_t rows, int64_t columns);
-void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
+// Lays rows [first, first + count) of w out; `raw` is device memory, 64-byte aligned, with those rows one behind another
+// in the format's own layout, and may be overwritten by work that is queued later.
+void repack(Queue&, Tensor w, int64_t first, int64_t count, const void* raw);
 void embed_packed(Queue&, Tensor y, Tensor w, const int32_t* token);  // w.stride is 0
 
 // embed.cu: packed tables, and those in host memory in the format's own layout
 void embed(Stream*, Tensor y, Tensor w, const int32_t* token);
 
-// generated.cu: up to 256 rows of x; prompt.cu: any number. w is packed, x in BF16, y in F32.
-void linear_generated(Queue&, Tensor y, Tensor x, Tensor w);
-void linear_glu_generated(Queue&, Tensor y, Tensor x, Tensor w);  // y in BF16
-void linear_prompt(Queue&, Tensor y, Tensor x, Tensor w, void* scratch);
+// linear.cu: by role, format and capability
+void linear(Stream*, Role, Tensor y, Tensor x, Tensor w, void* scratch);
+void linear_glu(Stream*, Role, Tensor y, Tensor x, Tensor w, Tensor both, void* scratch);
 int64_t scratch_bytes(Format, int64_t rows, int64_t columns);
-// prompt_sm89.cu, capability 8.9 and up: weights in E4M3, x quantised to E4M3 with a scale for each row.
-void linear_prompt_e4m3(Queue&, Tensor y, Tensor x, Tensor w, void* scratch);
+
+// generated.cu and prompt.cu: w is packed, x in BF16, y in F32; of the fused form y is in BF16.
+void linear_generated(Queue&, Tensor y, Tensor x, Tensor w);
+void linear_glu_generated(Queue&, Tensor y, Tensor x, Tensor w, Tensor both);
+void linear_prompt(Queue&, Tensor y, Tensor x, Tensor w);
+void linear_glu_prompt(Queue&, Tensor y, Tensor x, Tensor w, Tensor both);
 
 // cache.cu
 bool caches(Format, int64_t head_dim);

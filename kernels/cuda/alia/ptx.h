@@ -103,6 +103,13 @@ __device__ inline uint32_t pack_f16(float low, float high) {
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(high), "f"(low));
     return v;
 }
+__device__ inline float2 unpack_f16(uint32_t v) {
+    float2 f;
+    asm("{.reg .f16 low, high; mov.b32 {low, high}, %2; cvt.f32.f16 %0, low; cvt.f32.f16 %1, high;}"
+        : "=f"(f.x), "=f"(f.y)
+        : "r"(v));
+    return f;
+}
 // a * b + c, each half rounded once.
 __device__ inline uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
     uint32_t v;
