@@ -98,8 +98,7 @@ __global__ void __launch_bounds__(threads) narrow_kernel(Product p) {
     for (int i = int(threadIdx.x); i < tile_rows * columns; i += threads) {
         const int row = i % tile_rows, n = i / tile_rows, at = row * columns + n;
         if constexpr (glu)
-            store_glu(p, first_row + n, int(blockIdx.x) * tile_rows + row, total(at),
-                      total(at + tile_rows * columns));
+            store_glu(p, first_row + n, int(blockIdx.x) * tile_rows + row, total(at), total(at + tile_rows * columns));
         else
             store(p, first_row + n, first_tile * tile_rows + row, total(at));
     }
@@ -122,8 +121,8 @@ template <class F, int C, bool glu>
 void wide(Queue& q, const Product& p) {
     using W = Wide<F, 2, C>;
     const int w_blocks = int(divide_up(p.tiles, W::tiles)), x_blocks = int(divide_up(p.n, W::columns));
-    launch(q, wide_kernel<F, 2, C, glu>,
-           {dim3(unsigned(w_blocks * x_blocks)), wide_threads, wide_stages * W::stage}, p, w_blocks, x_blocks);
+    launch(q, wide_kernel<F, 2, C, glu>, {dim3(unsigned(w_blocks * x_blocks)), wide_threads, wide_stages * W::stage}, p,
+           w_blocks, x_blocks);
 }
 
 // The same bits for all: only how often weights are read and x is padded differs.

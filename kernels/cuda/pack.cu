@@ -9,8 +9,8 @@ namespace {
 
 constexpr int embed_threads = 128;
 
-// A reader of blocks for `decode` that keeps apart what a format multiplies and adds: a weight comes out as d q, d q + m,
-// d s q or d s q - m t, or as the bits of a float.
+// A reader of blocks for `decode` that keeps apart what a format multiplies and adds: a weight comes out as d q, d q +
+// m, d s q or d s q - m t, or as the bits of a float.
 struct Apart {
     const uint8_t* p;
 
@@ -191,7 +191,8 @@ __device__ float number(const uint8_t* tile, int r, int64_t column) {
 
 template <class F>
 __global__ void __launch_bounds__(embed_threads)
-    embed_kernel(float* y, int64_t stride, const uint8_t* w, int64_t tile_bytes, int64_t columns, const int32_t* token) {
+    embed_kernel(float* y, int64_t stride, const uint8_t* w, int64_t tile_bytes, int64_t columns,
+                 const int32_t* token) {
     grid_wait();
     grid_launch_next();
     const int64_t column = int64_t(blockIdx.y) * embed_threads + threadIdx.x;
@@ -203,8 +204,7 @@ __global__ void __launch_bounds__(embed_threads)
 template <class F>
 void embed_rows(Queue& q, Tensor y, Tensor w, const int32_t* token) {
     using P = Packed<F>;
-    launch(q, embed_kernel<F>,
-           {dim3(unsigned(y.rows), unsigned(divide_up(w.columns, embed_threads))), embed_threads},
+    launch(q, embed_kernel<F>, {dim3(unsigned(y.rows), unsigned(divide_up(w.columns, embed_threads))), embed_threads},
            static_cast<float*>(y.data), y.stride / int64_t(sizeof(float)), static_cast<const uint8_t*>(w.data),
            divide_up(w.columns, P::span) * P::bytes, w.columns, token);
 }
@@ -238,8 +238,6 @@ void repack(Queue& q, Tensor w, int64_t first, int64_t count, const void* raw) {
     repack_in(Formats{}, w.format)(q, w, first, count, raw);
 }
 
-void embed_packed(Queue& q, Tensor y, Tensor w, const int32_t* token) {
-    embed_in(Formats{}, w.format)(q, y, w, token);
-}
+void embed_packed(Queue& q, Tensor y, Tensor w, const int32_t* token) { embed_in(Formats{}, w.format)(q, y, w, token); }
 
 }  // namespace alia::cuda

@@ -10,10 +10,11 @@
 // Of every 16 numbers j of a chunk, lane (g, t) holds numbers 4 t + e, e < 4, of rows g and g + 8: as pairs
 // p = 4 j + 2 (row / 8) + e / 2 of two neighbours, which are registers 0, 2, 1, 3 of an mma's A fragment. The mma's K
 // is so a permutation of the numbers: its columns 2 t, 2 t + 1, 2 t + 8, 2 t + 9 are 4 t .. 4 t + 3, and its B
-// fragment is eight neighbouring bytes of a row of x. A plane of `bits` has 16 / bits pairs in a word of 32 bits: pair p
-// in word p bits / 16, its first number from bit p bits % 16 up, its second 16 bits higher. As 8-bit operands the same
-// words are fragments of 32 numbers, whose bytes are numbers 0, 2, 1, 3 of four neighbours. Words lie so that a lane
-// reads up to 16 bytes at once and the warp reads without gaps: vectors of four words a lane, one vector after another.
+// fragment is eight neighbouring bytes of a row of x. A plane of `bits` has 16 / bits pairs in a word of 32 bits: pair
+// p in word p bits / 16, its first number from bit p bits % 16 up, its second 16 bits higher. As 8-bit operands the
+// same words are fragments of 32 numbers, whose bytes are numbers 0, 2, 1, 3 of four neighbours. Words lie so that a
+// lane reads up to 16 bytes at once and the warp reads without gaps: vectors of four words a lane, one vector after
+// another.
 //
 // Rows that fill up the last tile and numbers that fill up the last span are zero.
 #pragma once
@@ -30,7 +31,8 @@ enum class Number { few, byte, level, e4m3, brain, half, single };
 enum class Small { none, nibbles, bytes, one };  // s and t in a byte; s and t; s alone, signed
 
 // A weight is d s (q - offset) - m t, or d (q - offset) + m without small scales. `wide` is the bytes of d and m.
-template <Number number_, int bits_, int group_, int offset_, int wide_, bool least_ = false, Small small_ = Small::none>
+template <Number number_, int bits_, int group_, int offset_, int wide_, bool least_ = false,
+          Small small_ = Small::none>
 struct Form {
     static constexpr Number number = number_;
     static constexpr int bits = bits_, group = group_, offset = offset_, wide = wide_;
@@ -82,12 +84,9 @@ struct Packed : FormOf<F> {
     using Form = FormOf<F>;
     static constexpr bool scaled = Form::wide > 0;
     static constexpr int span = F::n > chunk ? F::n : chunk, chunks = span / chunk, wides = scaled ? span / F::n : 0;
-    static constexpr int groups = chunk / Form::group;                        // of a chunk
+    static constexpr int groups = chunk / Form::group;                                         // of a chunk
     static constexpr int parts = Form::bits == 32 ? 3 : Form::number == Number::half ? 2 : 1;  // bf16 a number
-    static constexpr int low = Form::bits >= 16  ? 16
-                               : Form::bits == 8 ? 8
-                               : Form::bits >= 4 ? 4
-                                                 : 2;
+    static constexpr int low = Form::bits >= 16 ? 16 : Form::bits == 8 ? 8 : Form::bits >= 4 ? 4 : 2;
     static constexpr int high = Form::bits - low;  // bits of the second plane, or 0
     static constexpr int head = wides * tile_rows * Form::wide * (Form::least ? 2 : 1);
     static constexpr int small_vectors = Form::small == Small::none ? 0 : Form::small == Small::bytes ? 2 : 1;
@@ -204,8 +203,7 @@ struct Words {
                 to[i] = v.x, to[i + 1] = v.y, to[i + 2] = v.z, to[i + 3] = v.w;
             }
         } else {
-            for (int i = 0; i < words; ++i)
-                to[i] = *reinterpret_cast<const uint32_t*>(plane + P::word(words, lane, i));
+            for (int i = 0; i < words; ++i) to[i] = *reinterpret_cast<const uint32_t*>(plane + P::word(words, lane, i));
         }
     }
 };

@@ -1,5 +1,5 @@
-// Products for prompts: blocks of 128 rows of w by 128 of x, K in one piece. Formats that are not tuned take the kernels
-// of generated tokens.
+// Products for prompts: blocks of 128 rows of w by 128 of x, K in one piece. Formats that are not tuned take the
+// kernels of generated tokens.
 #include "kernels/cuda/table.h"
 #include "kernels/cuda/tile.h"
 

@@ -11,8 +11,8 @@ void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* ro
 
 // pack.cu
 int64_t packed_bytes(Format, int64_t rows, int64_t columns);
-// Lays rows [first, first + count) of w out; `raw` is device memory, 64-byte aligned, with those rows one behind another
-// in the format's own layout, and may be overwritten by work that is queued later.
+// Lays rows [first, first + count) of w out; `raw` is device memory, 64-byte aligned, with those rows one behind
+// another in the format's own layout, and may be overwritten by work that is queued later.
 void repack(Queue&, Tensor w, int64_t first, int64_t count, const void* raw);
 void embed_packed(Queue&, Tensor y, Tensor w, const int32_t* token);  // w.stride is 0
 

@@ -61,8 +61,8 @@ __device__ void copy_record(uint8_t* to, const Product& p, int tile, int c, int 
 }
 
 // acc += the product of a tile's chunk with 8 C rows of x, whose B fragments are b: the fragment of the chunk's numbers
-// [16 j, ..) and rows [8 c, ..) is b[j][c]. `sums` are those of x over each group of numbers, from group_sums. A group's
-// products are added up alone, exact but for the sum's rounding, then scaled.
+// [16 j, ..) and rows [8 c, ..) is b[j][c]. `sums` are those of x over each group of numbers, from group_sums. A
+// group's products are added up alone, exact but for the sum's rounding, then scaled.
 template <class F, int C>
 __device__ void multiply(float (&acc)[C][4], const uint8_t* record, int c, const uint32_t (&b)[4][C][2],
                          const float (&sums)[Packed<F>::groups][C][2], int lane) {
@@ -125,12 +125,11 @@ __device__ inline void store(const Product& p, int n, int row, float sum) {
     if (n < p.n && row < p.rows) static_cast<float*>(p.y)[n * p.y_stride + row] = sum;
 }
 __device__ inline void store_glu(const Product& p, int n, int row, float gate, float up) {
-    if (n < p.n && row < p.rows / 2)
-        static_cast<uint16_t*>(p.y)[n * p.y_stride + row] = to_bf16(silu(gate) * up).bits;
+    if (n < p.n && row < p.rows / 2) static_cast<uint16_t*>(p.y)[n * p.y_stride + row] = to_bf16(silu(gate) * up).bits;
 }
 
-// ---- Blocks of many rows of both. Warps stand side by side: two over the rows of w, four over those of x; a warp has R
-// tiles and 8 C rows of x. `parts` is k_parts or, for prompts, 1.
+// ---- Blocks of many rows of both. Warps stand side by side: two over the rows of w, four over those of x; a warp has
+// R tiles and 8 C rows of x. `parts` is k_parts or, for prompts, 1.
 
 constexpr int wide_threads = 256, wide_stages = 3;
 template <class F, int R, int C>
@@ -159,15 +158,15 @@ __device__ inline void copy_x(uint8_t* to, const Product& p, int n, int k) {
         cp_async16(to, from + (valid ? k : 0), valid);
         return;
     }
-    for (int i = 0; i < 8; ++i)
-        reinterpret_cast<uint16_t*>(to)[i] = n < p.n && k + i < p.k ? from[k + i] : uint16_t(0);
+    for (int i = 0; i < 8; ++i) reinterpret_cast<uint16_t*>(to)[i] = n < p.n && k + i < p.k ? from[k + i] : uint16_t(0);
 }
 
 template <class F, int R, int C, int parts, bool glu>
 __device__ void wide_product(const Product& p, int w_blocks, int x_blocks) {
     using P = Packed<F>;
     using W = Wide<F, R, C>;
-    const int thread = int(threadIdx.x), lane = thread % warp_size, warp = thread / warp_size, g = lane / 4, t = lane % 4;
+    const int thread = int(threadIdx.x), lane = thread % warp_size, warp = thread / warp_size, g = lane / 4,
+              t = lane % 4;
     const Place at = place(int(blockIdx.x), w_blocks, x_blocks);
     const int first_tile = at.w * W::tiles, first_row = at.x * W::columns;
     uint8_t* const memory = &shared<uint8_t>();
@@ -238,7 +237,8 @@ __device__ void wide_product(const Product& p, int w_blocks, int x_blocks) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
                 const int n = first_row + (warp / 2 * C + i) * 8 + 2 * t + e % 2;
-                const int tile = first_tile + warp % 2 * R + r, row = (glu ? tile / 2 : tile) * tile_rows + g + e / 2 * 8;
+                const int tile = first_tile + warp % 2 * R + r,
+                          row = (glu ? tile / 2 : tile) * tile_rows + g + e / 2 * 8;
                 if constexpr (glu)
                     store_glu(p, n, row, sum(r, i, e), sum(r + 1, i, e));
                 else
