@@ -9,11 +9,11 @@ namespace alia::cuda {
 namespace {
 
 // Two 16-row fragments a warp, so that each fragment of K and V read from shared memory feeds two products; one where
-// twice the head dimension would not fit the registers.
+// twice the head dimension would not fit the registers. Two blocks a multiprocessor, those of capability 8.0 included.
 template <int D, bool e4m3>
 struct Shared {
     static constexpr int warps = D > 128 && e4m3 ? 2 : 4, threads = warps * warp_size, fragments = D > 128 ? 1 : 2;
-    static constexpr int rows = warps * fragments * 16, slots = D > 128 ? 2 : 4;
+    static constexpr int rows = warps * fragments * 16, slots = D > 128 ? 2 : D > 64 ? 3 : 4;
     uint8_t query[D / 8][rows][piece_bytes];
     uint8_t ring[slots][strip_bytes(e4m3, D, page_positions)];
     uint8_t decoded[e4m3 ? strip_bytes(false, D, page_positions) : piece_bytes];

@@ -54,31 +54,51 @@ __device__ void store4(uint16_t* row, int64_t j, int64_t columns, float4 v) {
         if (j + i < columns) row[j + i] = to_bf16(values[i]).bits;
 }
 
-// A block a row, which it reads twice: the second time from its own L1. `whole`: rows are aligned and of whole fours.
+// A block a row: a thread keeps its first columns, loaded all at once, and reads those of long rows again from L1.
+// `whole`: rows are aligned and of whole fours.
 template <bool add, bool whole>
 __global__ void __launch_bounds__(norm_threads)
     norm_kernel(HalfRows y, FloatRows x, FloatRows a, const float* w, float eps, int64_t columns) {
+    constexpr int held = 4, step = 4 * norm_threads;
     grid_wait();
     grid_launch_next();
     float* in = x.row(blockIdx.x);
+    const float* other = a.row(blockIdx.x);
+    auto load = [&](int64_t j) { return j < columns ? load4<whole>(in, j, columns) : float4{}; };
+    auto sum_with = [&](float4 v, int64_t j) {
+        if (!add || j >= columns) return v;
+        const float4 u = load4<whole>(other, j, columns);
+        return float4{v.x + u.x, v.y + u.y, v.z + u.z, v.w + u.w};
+    };
+    auto finish = [&](float4 v, int64_t j, float scale) {
+        if (j >= columns) return;
+        const float4 g = load4<whole>(w, j, columns);
+        store4<whole>(y.row(blockIdx.x), j, columns,
+                      float4{v.x * scale * g.x, v.y * scale * g.y, v.z * scale * g.z, v.w * scale * g.w});
+    };
+    auto square = [](float4 v) { return v.x * v.x + v.y * v.y + (v.z * v.z + v.w * v.w); };
+
+    const int64_t first = 4 * threadIdx.x;
+    float4 v[held];
+#pragma unroll
+    for (int i = 0; i < held; ++i) v[i] = load(first + i * step);
+#pragma unroll
+    for (int i = 0; i < held; ++i) v[i] = sum_with(v[i], first + i * step);
     float squares = 0;
-    for (int64_t j = 4 * threadIdx.x; j < columns; j += 4 * norm_threads) {
-        float4 v = load4<whole>(in, j, columns);
-        if (add) {
-            const float4 u = load4<whole>(a.row(blockIdx.x), j, columns);
-            v = {v.x + u.x, v.y + u.y, v.z + u.z, v.w + u.w};
-            store4<whole>(in, j, columns, v);
-        }
-        squares += v.x * v.x + v.y * v.y + (v.z * v.z + v.w * v.w);
+#pragma unroll
+    for (int i = 0; i < held; ++i) {
+        squares += square(v[i]);
+        if (add && first + i * step < columns) store4<whole>(in, first + i * step, columns, v[i]);
     }
-    squares = block_sum(squares, &shared<float>());
-    const float scale = 1 / sqrtf(squares / float(columns) + eps);
-    for (int64_t j = 4 * threadIdx.x; j < columns; j += 4 * norm_threads) {
-        const float4 v = load4<whole>(in, j, columns), weight = load4<whole>(w, j, columns);
-        store4<whole>(
-            y.row(blockIdx.x), j, columns,
-            float4{v.x * scale * weight.x, v.y * scale * weight.y, v.z * scale * weight.z, v.w * scale * weight.w});
+    for (int64_t j = first + held * step; j < columns; j += step) {
+        const float4 u = sum_with(load(j), j);
+        if (add) store4<whole>(in, j, columns, u);
+        squares += square(u);
     }
+    const float scale = 1 / sqrtf(block_sum(squares, &shared<float>()) / float(columns) + eps);
+#pragma unroll
+    for (int i = 0; i < held; ++i) finish(v[i], first + i * step, scale);
+    for (int64_t j = first + held * step; j < columns; j += step) finish(load(j), j, scale);
 }
 
 template <bool add>
