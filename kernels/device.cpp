@@ -10,10 +10,10 @@
 namespace alia {
 namespace {
 
-const Kernels& find(std::string_view name) {
-    if (name == "auto") return *(cuda::devices() > 0 ? cuda::find("cuda") : cpu::find(""));
+const Kernels& find(std::string_view name, int& ordinal) {
+    if (name == "auto") return cuda::devices() > 0 ? cuda::find("cuda", ordinal) : *cpu::find("");
     if (name == "ref") return ref_kernels;
-    if (name == "cuda" || name.starts_with("cuda:")) return *cuda::find(name);
+    if (name == "cuda" || name.starts_with("cuda:")) return cuda::find(name, ordinal);
     if (name == "cpu" || name.starts_with("cpu:"))
         if (const Kernels* k = cpu::find(name.size() > 4 ? name.substr(4) : "")) return *k;
     char known[200] = "auto, ref, cpu";
@@ -29,7 +29,9 @@ const Kernels& find(std::string_view name) {
 std::unique_ptr<Device> Device::open(std::string_view name, const DeviceOptions& options) {
     if (name.empty())
         if (const char* forced = std::getenv("ALIA_DEVICE")) name = forced;
-    return std::make_unique<Device>(find(name.empty() ? "auto" : name), options);
+    DeviceOptions chosen = options;
+    const Kernels& kernels = find(name.empty() ? "auto" : name, chosen.ordinal);
+    return std::make_unique<Device>(kernels, chosen);
 }
 
 Device::Device(const Kernels& k, const DeviceOptions& o) : kernels(k), options(o), stream(k.open(o)) {}

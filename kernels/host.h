@@ -7,6 +7,7 @@ namespace alia::host {
 void* allocate(Stream*, int64_t bytes, Home);  // 64-byte aligned; fails with out_of_memory
 void release(Stream*, void* memory, Home);
 int64_t free_bytes(Stream*);
+int64_t overhead_bytes(int64_t rows, int64_t columns);
 void copy(Stream*, void* to, const void* from, int64_t bytes);
 void run(Stream*, uint64_t key, void (*pass)(void*), void* context);
 

@@ -44,6 +44,7 @@ const Kernels ALIA_TABLE = {
     .open = open,
     .close = cpu::close_pool,
     .free_bytes = host::free_bytes,
+    .overhead_bytes = host::overhead_bytes,
     .allocate = host::allocate,
     .release = host::release,
     .write = host::copy,

@@ -5,10 +5,12 @@ set_property(CACHE ALIA_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(ALIA_CUDA_ARCHS "80;89;90;100;120" CACHE STRING "Compute capabilities to build for; those that nvcc does not know are left out")
 
 # tests/ compiles the same files as C++ for the emulated device.
-set(ALIA_CUDA_SOURCES pointwise.cu embed.cu cache.cu attention.cu attention_prompt.cu sample.cu pack.cu linear.cu generated.cu prompt.cu)
+set(ALIA_CUDA_SOURCES device.cu upload.cu replay.cu roofs.cu pointwise.cu embed.cu cache.cu attention.cu attention_prompt.cu sample.cu pack.cu linear.cu generated.cu prompt.cu)
 set(ALIA_CUDA_SM89_SOURCES)  # instructions of capability 8.9 and up
+set(ALIA_CUDA_HOST_SOURCES gather.cpp)
 list(TRANSFORM ALIA_CUDA_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 list(TRANSFORM ALIA_CUDA_SM89_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
+list(TRANSFORM ALIA_CUDA_HOST_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 
 set(ALIA_CUDA_FOUND OFF)
 if(ALIA_CUDA STREQUAL "AUTO" OR ALIA_CUDA)

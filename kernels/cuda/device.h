@@ -7,8 +7,9 @@
 
 namespace alia::cuda {
 
-// The table of "cuda" or "cuda:N"; device_unavailable with what to do about it.
-const Kernels* find(std::string_view name);
+// The table of "cuda" (the first card that its kernels run on) or "cuda:N", and which card; device_unavailable with
+// what to do about it.
+const Kernels& find(std::string_view name, int& ordinal);
 int devices();  // that can be used now
 
 }  // namespace alia::cuda

@@ -13,23 +13,58 @@ struct SampleRoom {
     int64_t host_bytes = 0, device_bytes = 0;
 };
 
+// Pinned memory on its way to the device, and room there. It is free again when `done` has passed.
+struct Slot {
+    void *host = nullptr, *device = nullptr;
+    int64_t host_bytes = 0, device_bytes = 0;
+    cudaEvent_t done = nullptr;
+};
+
+// A pass that `run` has seen: without `exec` it is captured the next time, or never where that failed.
+struct Replay {
+    uint64_t key = 0, used = 0;  // used: the queue's count of runs when it last was; key 0: free
+    cudaGraphExec_t exec = nullptr;
+    bool plain = false;
+};
+
 // What a Stream* of the CUDA table points to.
 struct Queue {
     int ordinal = 0;
     cudaStream_t stream = nullptr;
     int capability = 0;  // 10 * major + minor
     int multiprocessors = 0;
-    int shared_bytes = 0;  // that a block can have
-    bool lost = false;     // a kernel failed: every later call says so, and only closing works
+    int shared_bytes = 0;   // that a block can have
+    bool lost = false;      // a kernel failed: every later call says so, and only closing works
+    const char* loss = "";  // the runtime's name of that error
     SampleRoom sample_room;
+    Slot slots[4];
+    int next_slot = 0;
+    Replay replays[64];
+    uint64_t runs = 0;
+    int threads = 0;  // that gather rows
 };
 
 inline Queue& queue(Stream* s) { return *reinterpret_cast<Queue*>(s); }
 
-// Fails with out_of_memory, or device_lost after an error that the runtime keeps, or internal; `what` names the call.
+// Fails with out_of_memory, device_unavailable, device_lost after an error that the runtime keeps, or internal; `what`
+// names the call.
 void check(Queue&, cudaError_t, const char* what);
-// Makes the queue's device the calling thread's; fails with device_lost where it is.
-void use(Queue&);
+
+// The queue's device is the calling thread's while this lives, and the one before it afterwards. Fails with device_lost
+// where the queue is.
+class Current {
+  public:
+    explicit Current(Queue&);
+    ~Current();
+    Current(const Current&) = delete;
+    Current& operator=(const Current&) = delete;
+
+  private:
+    int before = -1;  // -1: nothing to restore
+};
+
+// The next slot, free and with room for so many bytes, 64-byte aligned. Whoever fills it records `done` on the stream.
+Slot& take_slot(Queue&, int64_t host_bytes, int64_t device_bytes);
 
 struct Grid {
     dim3 blocks;
@@ -40,7 +75,7 @@ struct Grid {
 // Queues a kernel, which may begin before the one before it has ended: it calls grid_wait().
 template <class... Parameters, class... Arguments>
 void launch(Queue& q, void (*kernel)(Parameters...), const Grid& grid, Arguments&&... arguments) {
-    use(q);
+    const Current current(q);
     if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
     if (grid.shared > 48 << 10)
         check(q, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, grid.shared),

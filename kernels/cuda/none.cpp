@@ -3,7 +3,7 @@
 
 namespace alia::cuda {
 
-const Kernels* find(std::string_view) {
+const Kernels& find(std::string_view, int&) {
     fail(Status::device_unavailable, "this build of libalia has no CUDA device; use \"cpu\"");
 }
 

@@ -324,7 +324,7 @@ void sample_release(Queue& q) {
 
 void sample(Stream* s, SampleResult* results, Tensor logits, const SampleRow* rows) {
     Queue& q = queue(s);
-    use(q);
+    const Current current(q);
     const int64_t n = logits.rows, columns = logits.columns;
     if (n == 0) return;
     int64_t staged = align(n * int64_t(sizeof(Record))), changes = 0;

@@ -6,7 +6,20 @@ namespace alia::cuda {
 
 struct Queue;
 
+// device.cu
+Stream* open(const DeviceOptions&);
+void close(Stream*);
+int64_t free_bytes(Stream*);
+void* allocate(Stream*, int64_t bytes, Home);
+void release(Stream*, void*, Home);
+void write(Stream*, void* to, const void* host, int64_t bytes);
+void read(Stream*, void* host, const void* from, int64_t bytes);
+// replay.cu
+void run(Stream*, uint64_t key, void (*pass)(void*), void* context);
+void forget_replays(Queue&);  // never fails
+
 // upload.cu
+int64_t overhead_bytes(int64_t rows, int64_t columns);
 void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
 
 // pack.cu

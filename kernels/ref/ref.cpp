@@ -246,6 +246,7 @@ const Kernels ref_kernels = {
     .open = open,
     .close = close,
     .free_bytes = host::free_bytes,
+    .overhead_bytes = host::overhead_bytes,
     .allocate = host::allocate,
     .release = host::release,
     .write = host::copy,

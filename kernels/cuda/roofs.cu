@@ -1,0 +1,122 @@
+// What the device reaches in kernels that do nothing else.
+#include <algorithm>
+#include <alia/ptx.h>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/table.h"
+
+namespace alia::cuda {
+namespace {
+
+constexpr int threads = 256, loads = 8, products = 4096, chains = 8;
+
+// Every thread reads 16 bytes at a time, `loads` of them in flight; the sum is written where it cannot be.
+__global__ void __launch_bounds__(threads) read_kernel(const uint4* from, int64_t n, uint32_t* never) {
+    grid_wait();
+    uint32_t sum = 0;
+    const int64_t stride = int64_t(gridDim.x) * threads;
+    for (int64_t i = int64_t(blockIdx.x) * threads + threadIdx.x; i < n; i += loads * stride) {
+        uint4 v[loads];
+#pragma unroll
+        for (int j = 0; j < loads; ++j) v[j] = i + j * stride < n ? load_once(from + i + j * stride) : uint4{};
+#pragma unroll
+        for (int j = 0; j < loads; ++j) sum |= v[j].x | v[j].y | v[j].z | v[j].w;
+    }
+    if (sum == 0xDEADBEEF) *never = sum;  // the memory holds ones
+}
+
+__global__ void __launch_bounds__(threads) float_kernel(float* never, int steps) {
+    grid_wait();
+    float sum[chains];
+    for (int c = 0; c < chains; ++c) sum[c] = float(threadIdx.x);
+    for (int i = 0; i < steps; ++i)
+#pragma unroll
+        for (int c = 0; c < chains; ++c) sum[c] = fmaf(sum[c], 0.5f, 1e-9f);
+    float all = 0;
+    for (int c = 0; c < chains; ++c) all += sum[c];
+    if (all < 0) *never = all;
+}
+
+__global__ void __launch_bounds__(threads) brain_kernel(float* never, int steps) {
+    grid_wait();
+    float sum[chains][4] = {};
+    const uint32_t one = 0x3F803F80, a[4] = {one, one, one, one}, b[2] = {one, one};
+    for (int i = 0; i < steps; ++i)
+#pragma unroll
+        for (int c = 0; c < chains; ++c) mma_bf16(sum[c], a, b);
+    float all = 0;
+    for (int c = 0; c < chains; ++c) all += sum[c][0];
+    if (all < 0) *never = all;
+}
+
+// Two events, destroyed with their owner.
+struct Watch {
+    explicit Watch(Queue& q) : q(q) {
+        check(q, cudaEventCreate(&begin), "cudaEventCreate");
+        check(q, cudaEventCreate(&end), "cudaEventCreate");
+    }
+    ~Watch() {
+        if (begin) cudaEventDestroy(begin);
+        if (end) cudaEventDestroy(end);
+    }
+    // The median rate of a few runs after one that does not count.
+    template <class F>
+    double rate(double units, F&& work) {
+        constexpr int runs = 7;
+        double seconds[runs];
+        work();
+        for (double& s : seconds) {
+            check(q, cudaEventRecord(begin, q.stream), "cudaEventRecord");
+            work();
+            check(q, cudaEventRecord(end, q.stream), "cudaEventRecord");
+            check(q, cudaEventSynchronize(end), "cudaEventSynchronize");
+            float milliseconds = 0;
+            check(q, cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
+            s = double(milliseconds) * 1e-3;
+        }
+        std::sort(seconds, seconds + runs);
+        return units / seconds[runs / 2];
+    }
+    Queue& q;
+    cudaEvent_t begin = nullptr, end = nullptr;
+};
+
+struct Memory {
+    Memory(Stream* s, int64_t bytes) : s(s), data(static_cast<char*>(allocate(s, bytes, Home::device))) {}
+    ~Memory() { release(s, data, Home::device); }
+    Stream* s;
+    char* data;
+};
+
+}  // namespace
+
+Roofs measure(Stream* s) {
+    Queue& q = queue(s);
+    const Current current(q);
+    // Far beyond the caches; a device of few multiprocessors gets less to do.
+    const int64_t bytes = q.multiprocessors >= 16 ? 512 << 20 : 1 << 20;
+    const int steps = q.multiprocessors >= 16 ? products : 4;
+    const Memory from(s, bytes), to(s, bytes);
+    Watch watch(q);
+    check(q, cudaMemsetAsync(from.data, 1, size_t(bytes), q.stream), "cudaMemsetAsync");
+    auto* never = reinterpret_cast<float*>(to.data);
+    const unsigned blocks = unsigned(q.multiprocessors) * 8;
+    Roofs r;
+    r.read = watch.rate(double(bytes), [&] {
+        launch(q, read_kernel, {dim3(blocks), threads}, reinterpret_cast<const uint4*>(from.data), bytes / 16,
+               reinterpret_cast<uint32_t*>(to.data));
+    });
+    r.copy = watch.rate(double(bytes), [&] {
+        check(q, cudaMemcpyAsync(to.data, from.data, size_t(bytes), cudaMemcpyDeviceToDevice, q.stream),
+              "cudaMemcpyAsync");
+    });
+    r.f32 = watch.rate(double(blocks) * threads * chains * steps, [&] {
+        launch(q, float_kernel, {dim3(blocks), threads}, never, steps);
+    });
+    r.bf16 = watch.rate(double(blocks) * threads / warp_size * chains * steps * 16 * 8 * 16, [&] {
+        launch(q, brain_kernel, {dim3(blocks), threads}, never, steps);
+    });
+    return r;
+}
+
+}  // namespace alia::cuda
