@@ -95,7 +95,7 @@ struct Kernels {
 
     Stream* (*open)(const DeviceOptions&);
     void (*close)(Stream*);
-    int64_t (*free_bytes)(Stream*);                   // that Home::device has; -1 where it is the host's memory
+    int64_t (*free_bytes)(Stream*);  // that Home::device has; -1 where it is the host's memory
     // Of Home::device that a stream takes by itself, where `sample` is called with so many rows and columns.
     int64_t (*overhead_bytes)(int64_t rows, int64_t columns);
     void* (*allocate)(Stream*, int64_t bytes, Home);  // 64-byte aligned; fails with out_of_memory
