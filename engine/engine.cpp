@@ -170,13 +170,15 @@ std::span<const Event> Engine::step() {
 }
 
 void Engine::State::run_step() {
+    bool newcomers;
     {
         std::lock_guard lock(mutex);
+        newcomers = !inbox.empty();
         scheduler.waiting.merge(inbox);
     }
     end_jobs();
     take_choices();
-    scheduler.admit();
+    scheduler.admit(newcomers);
     scheduler.plan();
     pass(Role::generated, scheduler.generated);
     pass(Role::prompt, scheduler.prompt);

@@ -24,8 +24,8 @@ Jobs::iterator Scheduler::next_waiting() {
     });
 }
 
-void Scheduler::admit() {
-    if (!running.empty() && cache.pages.available() <= refused) return;
+void Scheduler::admit(bool newcomers) {
+    if (!newcomers && !running.empty() && cache.pages.available() <= refused) return;
     refused = -1;
     for (auto next = next_waiting(); next != waiting.end(); next = next_waiting()) {
         Job& job = **next;

@@ -33,8 +33,8 @@ class Scheduler {
     std::vector<Planned> generated, prompt;  // the next step's two passes
     int64_t preemptions = 0, cached_tokens = 0, begun = 0;
 
-    // Moves waiting jobs to the running ones.
-    void admit();
+    // Moves waiting jobs to the running ones. `newcomers`: some have come since the last time.
+    void admit(bool newcomers);
     // Fills the two passes; every sequence in them has its pages.
     void plan();
 
