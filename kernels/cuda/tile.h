@@ -188,7 +188,7 @@ __device__ void wide_product(const Product& p, int w_blocks, int x_blocks) {
     grid_launch_next();
     for (int c = 0; c < wide_stages - 1; ++c) stage(c);
 
-    float acc[R][C][4] = {}, total[parts > 1 ? R : 1][C][4];
+    float acc[R][C][4] = {}, total[parts > 1 ? R : 1][C][4] = {};
     int part = 0;
     auto end_part = [&] {
         if constexpr (parts > 1) {
