@@ -85,7 +85,8 @@ void Engine::State::check_device() const {
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& o) {
     EngineOptions options = o;
     options.cache = o.cache.value_or(model->device->kernels.cache_format);
-    const int64_t bytes = engine_bytes(*model, model->device->kernels, options), room = available_memory();
+    const int64_t bytes = engine_bytes(*model, model->device->kernels, options),
+                  room = available_memory(*model->device);
     if (room > 0 && bytes > room)
         fail(Status::out_of_memory, {model->path},
              "a cache of %lld positions takes %.1f GiB and %.1f GiB are available; ask for a smaller one",

@@ -43,10 +43,13 @@ class Builder {
         progress = report;
         total = bytes;
         const Names& n = checkpoint.kind == Checkpoint::Kind::gguf ? gguf_names : safetensors_names;
-        Weight embed = stack({matrix(n.embed, 0, c.vocabulary, c.hidden)});
-        if (embed[0].ordered)
+        const Source table = matrix(n.embed, 0, c.vocabulary, c.hidden);
+        if (!table.order().empty())
             fail(Status::unsupported, {checkpoint.path, n.embed}, "an embedding table whose columns are reordered");
-        model.embed = embed[0];
+        // Of one row a token: memory of the device is worth more than what reading it from the host costs.
+        const bool on_host = kernels.host_embeddings && !c.tied;
+        Weight embed = on_host ? Weight{} : stack({table});
+        model.embed = on_host ? host_table(table) : embed[0];
         for (int l = 0; l < c.layers; ++l) {
             Layer w;
             w.attn_norm = vector(n.attn_norm, l);
@@ -61,6 +64,8 @@ class Builder {
         model.norm = vector(n.norm, 0);
         model.head = c.tied ? embed : stack({matrix(n.head, 0, c.vocabulary, c.hidden)});
         model.rope = rope();
+        // Engines have queues of their own: what they read is there from here on.
+        if (std::byte last; model.device) kernels.read(model.device->stream, &last, model.buffers.back().data(), 1);
     }
 
   private:
@@ -143,10 +148,33 @@ class Builder {
         w.data = model.buffers.emplace_back(*model.device, bytes).data();
         if (w.ordered) w.order = static_cast<const int32_t*>(upload(order.data(), order_bytes));
         pack(w, sources);
-        for (const Source& s : sources) checkpoint.files[s.array->file]->forget(s.array->data, size_t(s.array->bytes));
-        done += bytes + order_bytes;
-        if (progress && !progress({"weights", done, total})) fail(Status::cancelled, "the load was cancelled");
+        for (const Source& s : sources) told(s, (bytes + order_bytes) * s.rows() / w.rows);
         return w;
+    }
+
+    // Rows in the format's own layout, in memory of the host that the device reads.
+    Tensor host_table(const Source& source) {
+        Tensor t{nullptr, source.rows(), source.columns(), row_bytes(source.format(), source.columns()),
+                 source.format()};
+        const int64_t bytes = t.rows * t.stride;
+        model.parameters += t.rows * t.columns;
+        model.host_bytes += bytes;
+        count(t.format, bytes);
+        if (!model.device) return t;
+        t.data = model.buffers.emplace_back(*model.device, bytes, Home::host).data();
+        if (source.quantised)
+            convert_rows(*source.quantised, 0, t.rows, static_cast<std::byte*>(t.data), model.threads);
+        else
+            for (int64_t i = 0; i < t.rows; ++i) std::memcpy(t.row<char>(i), row(source, i), size_t(t.stride));
+        told(source, bytes);
+        return t;
+    }
+
+    // A source has been read.
+    void told(const Source& source, int64_t bytes) {
+        checkpoint.files[source.array->file]->forget(source.array->data, size_t(source.array->bytes));
+        done += bytes;
+        if (progress && !progress({"weights", done, total})) fail(Status::cancelled, "the load was cancelled");
     }
 
     // In slices, so that the pointers and converted rows take little memory however many rows there are.
@@ -263,16 +291,26 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
     m->config = read_config(checkpoint);
     auto device = Device::open(options.device, {.threads = options.threads, .pin = options.pin});
 
-    const int64_t bytes = outline_model(checkpoint, device->kernels).weight_bytes(), room = available_memory();
-    if (room > 0 && bytes > room)
-        fail(Status::out_of_memory, {path}, "its weights take %.1f GiB and %.1f GiB are available; see `alia plan`",
-             double(bytes) / (1 << 30), double(room) / (1 << 30));
+    const Model outline = outline_model(checkpoint, device->kernels);
+    const int64_t bytes = outline.weight_bytes(), room = available_memory(*device), host = available_memory();
+    if (room > 0 && bytes - outline.host_bytes > room)
+        fail(Status::out_of_memory, {path},
+             "its weights take %.1f GiB of %s and %.1f GiB are available; see `alia plan`",
+             double(bytes - outline.host_bytes) / (1 << 30), device->kernels.name, double(room) / (1 << 30));
+    if (host > 0 && outline.host_bytes > host)
+        fail(Status::out_of_memory, {path}, "its embedding table takes %.1f GiB of the host and %.1f GiB are available",
+             double(outline.host_bytes) / (1 << 30), double(host) / (1 << 30));
     m->tokenizer = find_tokenizer(checkpoint, options.json);
     m->threads = options.threads;
     m->pin = options.pin;
     m->device = std::move(device);
     Builder(checkpoint, m->device->kernels, *m).build(options.progress, bytes);
     return m;
+}
+
+int64_t available_memory(const Device& device) {
+    const int64_t own = device.kernels.free_bytes(device.stream);
+    return own < 0 ? available_memory() : std::max<int64_t>(own, 1);
 }
 
 int64_t available_memory() {

@@ -56,6 +56,7 @@ struct Model {
 
     std::vector<Buffer> buffers;                      // what all of these point into
     std::vector<std::pair<Format, int64_t>> weights;  // bytes by format, packed; F32 includes the norms
+    int64_t host_bytes = 0;                           // of these, in the host's memory for a device of its own
     int64_t parameters = 0;
 
     int64_t weight_bytes() const;
@@ -72,5 +73,7 @@ Model outline_model(const Checkpoint&, const Kernels&);
 // Bytes of memory that this process can still take (the machine's and the control group's); 0 where the system does not
 // say.
 int64_t available_memory();
+// The same of the memory that a device's weights and caches lie in.
+int64_t available_memory(const Device&);
 
 }  // namespace alia

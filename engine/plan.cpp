@@ -10,12 +10,25 @@ MemoryPlan plan_memory(const std::string& path, const ModelOptions& model_option
     const Model m = outline_model(checkpoint, k);
     const Format cache = o.cache.value_or(k.cache_format);
 
-    MemoryPlan plan{.device = k.name, .items = {}, .available = available_memory()};
-    for (auto [format, bytes] : m.weights) plan.items.push_back({std::string("weights ") + info(format).name, bytes});
+    MemoryPlan plan{.device = k.name, .items = {}, .available = available_memory(*device)};
+    for (auto [format, bytes] : m.weights) {
+        const int64_t host = format == m.embed.format ? m.host_bytes : 0;
+        plan.items.push_back({std::string("weights ") + info(format).name, bytes - host});
+    }
     plan.items.push_back(
         {std::string("KV cache ") + info(cache).name, Cache::bytes(k, m.config, cache_positions(o), cache)});
-    plan.items.push_back({"scratch", Runner::bytes(m, k, pass_limits(o))});
-    for (const PlanItem& item : plan.items) plan.total += item.bytes;
+    const PassLimits limits = pass_limits(o);
+    plan.items.push_back({"scratch", Runner::bytes(m, k, limits)});
+    if (const int64_t own = k.overhead_bytes(limits.outputs, m.config.vocabulary))
+        plan.items.push_back({"staging and sampling", own});
+    if (m.host_bytes) {
+        plan.items.push_back({"embeddings on the host", m.host_bytes, true});
+        plan.host_total = m.host_bytes;
+        plan.host_available = available_memory();
+    }
+    std::erase_if(plan.items, [](const PlanItem& item) { return item.bytes == 0; });
+    for (const PlanItem& item : plan.items)
+        if (!item.host) plan.total += item.bytes;
     return plan;
 }
 

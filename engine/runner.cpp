@@ -41,7 +41,16 @@ int replayed_size(std::span<const Work> work, const PassLimits& l) {
                                    [](const Work& w) { return w.count == 1 && w.outputs == 1 && w.hidden == 0; });
     const int most = std::min({l.tokens, l.outputs, l.sequences});
     if (!plain || work.empty() || int(work.size()) > most) return 0;
-    return std::min(int(std::bit_ceil(work.size())), most);
+    const int n = int(work.size());
+    return std::min(n <= page_positions ? int(std::bit_ceil(work.size()))
+                                        : (n + page_positions - 1) / page_positions * page_positions,
+                    most);
+}
+
+// Which of the sizes that is, from 0.
+size_t replay_of(int size) {
+    return size_t(size <= page_positions ? std::bit_width(unsigned(size - 1))
+                                         : 6 + (size + page_positions - 1) / page_positions);
 }
 
 }  // namespace
@@ -93,10 +102,12 @@ Rows Runner::run(const Cache& cache, Role role, std::span<const Work> work, Obse
         const size_t pages = std::min(s.pages().size(), size_t(stride));
         std::copy_n(s.pages().begin(), pages, host.pages + sequences++ * stride);
     }
+    // Fewer than a page has positions: each writes its own.
+    int padding = 0;
     if (n < size) host.pages[sequences * stride] = cache.padding_page;
     for (; n < size; ++n) {
         host.token[n] = host.position[n] = 0;
-        host.slot[n] = cache.padding_page * page_positions;
+        host.slot[n] = cache.padding_page * page_positions + padding++;
         host.sequence[n] = sequences;
         *next_output++ = n;
     }
@@ -135,8 +146,8 @@ Rows Runner::run(const Cache& cache, Role role, std::span<const Work> work, Obse
     // A replayed pass is not called, and its rows lie where the first call of its key left them.
     device.kernels.run(device.stream, uint64_t(size), queue, &pass);
     if (size) {
-        if (pass.result.logits) replayed[size_t(std::bit_width(unsigned(size - 1)))] = pass.result;
-        pass.result = replayed[size_t(std::bit_width(unsigned(size - 1)))];
+        if (pass.result.logits) replayed[replay_of(size)] = pass.result;
+        pass.result = replayed[replay_of(size)];
         pass.result.logits.rows = rows;
     }
     return pass.result;

@@ -45,7 +45,7 @@ class Runner {
     const Model& model;
     Buffer arrays, memory;
     std::vector<int32_t> staging;   // the batch's arrays, as they lie on the device
-    std::array<Rows, 32> replayed;  // of the sizes that passes are rounded up to, by their bit width
+    std::array<Rows, 71> replayed;  // of the sizes that passes are rounded up to: a power of two up to 64, then 64s
 };
 
 }  // namespace alia
