@@ -15,9 +15,9 @@
  *  - Status. The result is ALIA_OK or a status below; results proper come last, through pointers, and are not written
  *    on failure. alia_error_message() and its siblings say more about the calling thread's last failure. Making an
  *    error allocates nothing.
- *  - State after a failure. The handle is as it was before the call. The one exception is alia_engine_step.
+ *  - State after a failure. The handle is as it was before the call. Where a step fails, its comment says more.
  *  - Threads. Any function may be called from any thread at any time. A model is immutable. An engine has a lock
- *    inside; only alia_engine_cancel does not wait for it.
+ *    inside, which a step holds: functions that wait for it say so.
  *  - Handles. alia_model* and alia_engine* are numbers that only look like pointers. One that was freed, or that this
  *    library did not make, gives ALIA_BAD_HANDLE and touches no memory. At most 4096 are open at a time.
  *  - Text is UTF-8, a pointer and a length in bytes, both ways. Text given in needs no terminator; a length of 0
@@ -29,6 +29,7 @@
  *    ALIA_UNSUPPORTED unless every byte that it does not know is zero. NULL for options means the macro's values.
  *  - Arguments. NULL where a pointer is needed, and a number out of its range, are ALIA_INVALID_ARGUMENT;
  *    alia_error_item() names the argument.
+ *  - What is not yet promised is in capi/alia_unstable.h, which includes this file.
  *  - The library prints nothing, installs no signal handler, uses no network, and runs nothing at exit. It may be
  *    unloaded once its handles are freed.
  *  - fork. The weights of a model and an engine belong to the process that opened them: in a child, alia_engine_open
@@ -55,7 +56,7 @@ extern "C" {
 /* The interface's version, apart from the release's: programs run with libraries of the same major number and the same
  * or a higher minor number. */
 #define ALIA_ABI_MAJOR 0
-#define ALIA_ABI_MINOR 1
+#define ALIA_ABI_MINOR 2
 #define ALIA_ABI_VERSION ((uint32_t)(ALIA_ABI_MAJOR << 16 | ALIA_ABI_MINOR))
 
 typedef int32_t alia_status;
@@ -121,9 +122,10 @@ ALIA_API const char* alia_status_name(alia_status status);
 
 /* ---- Memory ---- */
 
-/* Frees text or ids that a function's comment hands to the caller. NULL is fine. */
+/* Frees text, ids or bytes that a function's comment hands to the caller. NULL is fine. */
 ALIA_API void alia_text_free(char* text);
 ALIA_API void alia_ids_free(int32_t* ids);
+ALIA_API void alia_bytes_free(void* bytes);
 
 /* ---- Models ---- */
 
@@ -178,6 +180,58 @@ typedef struct alia_model_options {
 ALIA_API alia_status alia_model_open(const char* path, uint64_t path_length, const alia_model_options* options,
                                      alia_model** model);
 
+/* A file that the caller has in memory. Its bytes are borrowed for the call that takes it. */
+typedef struct alia_memory_file {
+    uint32_t size;
+    uint32_t zero;
+    const char* name; /* "config.json", "model.safetensors", "model.gguf", ... */
+    uint64_t name_length;
+    const void* bytes;
+    uint64_t length;
+} alia_memory_file;
+#define ALIA_MEMORY_FILE_INIT \
+    { (uint32_t)sizeof(alia_memory_file), 0, NULL, 0, NULL, 0 }
+
+/* The same as alia_model_open of a directory that holds these files, or, where there is one file and it is a GGUF, of
+ * that file. `files` is an array whose elements all have the size of the first. Errors name a file as "memory/NAME". */
+ALIA_API alia_status alia_model_open_memory(const alia_memory_file* files, uint64_t file_count,
+                                            const alia_model_options* options, alia_model** model);
+
+/* Files behind functions of the caller: an archive, a database, another machine. They are called from the thread that
+ * opens the model, must not call functions on it, throw, or jump out. */
+typedef struct alia_reader {
+    uint32_t size;
+    uint32_t zero;
+    /* The bytes of the file of that name, or -1 where there is none. */
+    int64_t (*file_size)(void* user, const char* name, uint64_t name_length);
+    /* Fills `to` with `length` bytes from `offset` on; 0, or anything else where that failed. */
+    int32_t (*read)(void* user, const char* name, uint64_t name_length, int64_t offset, void* to, uint64_t length);
+    void* user;
+} alia_reader;
+#define ALIA_READER_INIT \
+    { (uint32_t)sizeof(alia_reader), 0, NULL, NULL, NULL }
+
+/* The same as alia_model_open of a directory whose files the reader has or, where `name` is not empty, of that GGUF
+ * file. Each file is read once, whole, into memory that goes as its weights are packed. ALIA_IO where `read` fails,
+ * naming the file and the byte. Errors name a file as "reader/NAME". */
+ALIA_API alia_status alia_model_open_reader(const alia_reader* reader, const char* name, uint64_t name_length,
+                                            const alia_model_options* options, alia_model** model);
+
+/* ---- Options by name ---- */
+
+/* Set a field of an options struct by its name, such as "threads" or "top_p", from text, for configuration files and
+ * command lines: numbers in decimal, texts and pointers not. Errors: ALIA_NOT_FOUND (no such field; the message
+ * suggests the nearest), ALIA_INVALID_ARGUMENT (no number, or out of its type's range), ALIA_UNSUPPORTED (the struct is
+ * of an older client and lacks the field). The struct is as it was after a failure. */
+ALIA_API alia_status alia_model_options_set(alia_model_options* options, const char* name, uint64_t name_length,
+                                            const char* value, uint64_t value_length);
+struct alia_engine_options;
+struct alia_request_options;
+ALIA_API alia_status alia_engine_options_set(struct alia_engine_options* options, const char* name,
+                                             uint64_t name_length, const char* value, uint64_t value_length);
+ALIA_API alia_status alia_request_options_set(struct alia_request_options* options, const char* name,
+                                              uint64_t name_length, const char* value, uint64_t value_length);
+
 /* The handle ends at once; the memory goes when calls that run in other threads, and the model's engines, are through
  * with it. NULL is fine. ALIA_BAD_HANDLE: nothing happened. */
 ALIA_API alia_status alia_model_free(alia_model* model);
@@ -194,18 +248,8 @@ ALIA_API alia_status alia_model_info(alia_model* model, char** json, uint64_t* l
  * "device", "items" (each "name" and "bytes"), "total", "available" (bytes that the machine or the control group has
  * left; 0: unknown) and "fits". Owned: free with alia_text_free. Errors: those of alia_model_open; `load` and
  * `progress` are not used. */
-struct alia_engine_options;
 ALIA_API alia_status alia_plan(const char* path, uint64_t path_length, const alia_model_options* model_options,
                                const struct alia_engine_options* engine_options, char** json, uint64_t* length);
-
-/* What a device reaches in loops that do nothing else, the scale for any measurement of a model on it: a JSON object
- * with "device", "read" and "copy" (bytes a second of memory far larger than the caches, a copy counting each byte
- * once), and "f32", "int8" and "bf16" (multiply-adds a second; 0 where it has no such instruction). `device` and
- * `threads` are as in alia_model_options. Takes about a second, 256 MiB and the whole device: nothing else should run
- * meanwhile. Owned: free with alia_text_free. Errors: ALIA_INVALID_ARGUMENT, ALIA_DEVICE_UNAVAILABLE,
- * ALIA_OUT_OF_MEMORY. */
-ALIA_API alia_status alia_device_roofs(const char* device, uint64_t device_length, int32_t threads, char** json,
-                                       uint64_t* length);
 
 /* ---- Text and tokens ---- */
 
@@ -273,43 +317,57 @@ enum {
     ALIA_CACHE_F32 = 1,
     ALIA_CACHE_F16 = 2,
     ALIA_CACHE_BF16 = 3,
-    ALIA_CACHE_Q8_0 = 4 /* 8 bits and a scale for 32; where the head dimension is a multiple of 32 */
+    ALIA_CACHE_Q8_0 = 4, /* 8 bits and a scale for 32; where the head dimension is a multiple of 32. CPU devices */
+    ALIA_CACHE_FP8 = 5   /* the same in E4M3. CUDA devices */
 };
 
 typedef struct alia_engine_options {
     uint32_t size;
     int32_t cache;      /* ALIA_CACHE_... */
-    int64_t context;    /* positions that the KV cache holds, at least 1 */
-    int32_t chunk;      /* prompt tokens that one step takes at most, at least 1 */
-    int32_t logit_rows; /* rows of logits that one step computes at most, at least 1 */
+    int64_t context;    /* positions of the longest sequence, at least 1 */
+    int32_t chunk;      /* tokens that one step processes at most, beside one of each running sequence; at least 1 */
+    int32_t logit_rows; /* rows of prompt logits that one step computes at most, at least 1 */
     int32_t threads;    /* 0: as the model's */
+    int32_t sequences;  /* that run at once; other requests wait. At least 1 */
+    int64_t positions;  /* that the KV cache holds for all sequences together, at least `context`; 0: as `context` */
+    int32_t queue;      /* requests that wait at most, at least 1 */
     uint32_t zero;
 } alia_engine_options;
 #define ALIA_ENGINE_OPTIONS_INIT \
-    { (uint32_t)sizeof(alia_engine_options), ALIA_CACHE_AUTO, 4096, 256, 32, 0, 0 }
+    { (uint32_t)sizeof(alia_engine_options), ALIA_CACHE_AUTO, 4096, 256, 32, 0, 16, 0, 1 << 20, 0 }
 
 /* An engine with a KV cache of its own; several engines of one model run side by side. It keeps the model alive. Owned:
  * free with alia_engine_free. Errors: ALIA_INVALID_ARGUMENT (options, or a model opened without its weights),
  * ALIA_OUT_OF_MEMORY. */
 ALIA_API alia_status alia_engine_open(alia_model* model, const alia_engine_options* options, alia_engine** engine);
 
-/* The handle ends at once, and with it what its events lent; a step that runs in another thread finishes and gives
- * ALIA_BAD_HANDLE. NULL is fine. Allowed on an engine that can no longer be used. ALIA_BAD_HANDLE: nothing happened. */
+/* The handle ends at once, and with it what its events lent; requests end without events. A call that runs in another
+ * thread finishes and gives ALIA_BAD_HANDLE. NULL is fine. Allowed on an engine that can no longer be used.
+ * ALIA_BAD_HANDLE: nothing happened. */
 ALIA_API alia_status alia_engine_free(alia_engine* engine);
 
 /* Flags of a request. */
 enum {
-    ALIA_REQUEST_IGNORE_EOS = 1,   /* the model's own end tokens do not end it */
-    ALIA_REQUEST_PROMPT_LOGITS = 2 /* the logits of every position of the prompt come as events */
+    ALIA_REQUEST_IGNORE_EOS = 1,    /* the model's own end tokens do not end it */
+    ALIA_REQUEST_PROMPT_LOGITS = 2, /* the logits of every position of the prompt come as events */
+    ALIA_REQUEST_PROMPT_SCORES = 4, /* the log-probability of every token of the prompt but the first comes as events */
+    ALIA_REQUEST_NORMALISE = 8,     /* an embedding has length 1 */
+    ALIA_REQUEST_CHOOSE = 16,       /* the logits of each row to draw from come as an event, and the request waits for
+                                       alia_engine_choose */
+    ALIA_REQUEST_DO_NOT_SHARE = 32  /* pages of the cache are not shared with other requests that begin alike */
 };
 
+/* What is made of the last hidden states (after the final norm) of the prompt's tokens, as an event. */
+enum { ALIA_POOLING_NONE = 0, ALIA_POOLING_MEAN = 1, ALIA_POOLING_LAST = 2 };
+
 /* Candidates are treated in this order: penalties and bias, temperature, top-k, top-p, min-p; then one is drawn.
- * Numbers drawn follow from seed and position alone: the same request gives the same tokens. -1 in a sampling field
- * that says so stands for the checkpoint's generation_config.json and, where that says nothing, for greedy. */
+ * Numbers drawn follow from seed and position alone: the same request gives the same tokens, whatever runs beside it.
+ * -1 in a sampling field that says so stands for the checkpoint's generation_config.json and, where that says nothing,
+ * for greedy. */
 typedef struct alia_request_options {
     uint32_t size;
     uint32_t flags;     /* ALIA_REQUEST_... */
-    int64_t max_tokens; /* to generate; -1: until the context is full; 0, with prompt logits: only those */
+    int64_t max_tokens; /* to generate; -1: until something else ends it; 0: only what is told of the prompt */
     double temperature; /* 0: always the best token; -1: the checkpoint's */
     double top_p;       /* the smallest set of best tokens whose probability reaches it; 1: off; -1: the checkpoint's */
     double min_p;       /* tokens of at least this share of the best one's probability; 0: off; -1: the checkpoint's */
@@ -323,31 +381,64 @@ typedef struct alia_request_options {
     const float* bias;         /* [bias_count] added to them: -1e9 to 1e9, or -INFINITY to forbid */
     uint64_t bias_count;
     uint64_t seed;
+    int64_t min_tokens;           /* until so many are generated, nothing that would end the answer is drawn */
+    const char* const* stop_text; /* [stop_text_count] texts of 1 to 1,024 bytes that end it wherever tokens cut them;
+                                     they are not shown, and what may begin one is held back. At most 64 */
+    const uint64_t* stop_text_length; /* [stop_text_count] bytes of each */
+    uint64_t stop_text_count;
+    int32_t completions; /* of one prompt, whose pages they share: 1 to 128; number i draws with seed + i */
+    int32_t priority;    /* higher ones run first and are preempted last */
+    int32_t top_tokens;  /* log-probabilities: -1 none, 0 of the chosen token, n (up to 20) also of the n best */
+    int32_t pooling;     /* ALIA_POOLING_... ; best with max_tokens 0 */
+    int64_t deadline;    /* milliseconds from now until it ends with ALIA_FINISH_DEADLINE; -1: none */
+    /* Where a sequence has as many tokens as the context has positions: with context_last 0 it ends; otherwise the
+     * first context_first and the last context_last tokens stay and the last ones are processed again. */
+    int64_t context_first;
+    int64_t context_last;
+    uint64_t sequence; /* the resident sequence that it continues; 0: one of its own. Not with several completions */
+    const char* salt;  /* pages are shared only with requests of the same salt, a tenant's name, say */
+    uint64_t salt_length;
 } alia_request_options;
-#define ALIA_REQUEST_OPTIONS_INIT \
-    { (uint32_t)sizeof(alia_request_options), 0, -1, -1, -1, -1, -1, 0, 0, -1, 0, NULL, NULL, NULL, 0, 0 }
+#define ALIA_REQUEST_OPTIONS_INIT                                                                                    \
+    {                                                                                                                \
+        (uint32_t)sizeof(alia_request_options), 0, -1, -1, -1, -1, -1, 0, 0, -1, 0, NULL, NULL, NULL, 0, 0, 0, NULL, \
+            NULL, 0, 1, 0, -1, ALIA_POOLING_NONE, -1, 0, 0, 0, NULL, 0                                               \
+    }
 
-/* Queues a prompt of at least one token and gives the request's number, from 1. Waits for a step that runs in another
- * thread. Errors: ALIA_INVALID_ARGUMENT (a field, or a token out of range), ALIA_CONTEXT_FULL (the prompt is longer
- * than the context). */
+/* Queues a prompt and gives the request's number, from 1. The prompt has at least one token, or none where it continues
+ * a resident sequence that has some. Never waits for a step. Errors: ALIA_INVALID_ARGUMENT (a field, or a token out of
+ * range), ALIA_CONTEXT_FULL (the prompt is longer than the context), ALIA_LIMIT (the queue is full), ALIA_NOT_FOUND (no
+ * such sequence), ALIA_BUSY (a request runs on it), ALIA_NO_TOKENIZER (stop_text), ALIA_DEVICE_LOST. */
 ALIA_API alia_status alia_engine_submit(alia_engine* engine, const int32_t* ids, uint64_t id_count,
                                         const alia_request_options* options, uint64_t* request);
 
 /* What an event tells. */
 enum {
-    ALIA_EVENT_TOKEN = 1,   /* request, token, position, text */
-    ALIA_EVENT_LOGITS = 2,  /* request, position, logits, rows, columns */
-    ALIA_EVENT_FINISHED = 3 /* its last: request, finish, position, text (the rest), prompt_tokens, generated_tokens */
+    ALIA_EVENT_TOKEN = 1,    /* request, completion, token, position, text; logprob and top where they were asked for */
+    ALIA_EVENT_LOGITS = 2,   /* request, position, values [rows][columns]: the prompt's logits from that position on */
+    ALIA_EVENT_FINISHED = 3, /* its last: request, completion, finish, position, text (the rest), prompt_tokens,
+                                generated_tokens, cached_tokens; status and message where it failed */
+    ALIA_EVENT_SCORES = 4,   /* request, position, values [1][columns]: natural logarithms of the probabilities of the
+                                prompt's tokens from that position on */
+    ALIA_EVENT_EMBEDDING = 5, /* request, values [1][columns] */
+    ALIA_EVENT_CHOICE = 6     /* request, completion, position, values [1][columns]: answer with alia_engine_choose */
 };
 
-/* Why a request finished. */
+/* Why a request, or one of its completions, finished. */
 enum {
     ALIA_FINISH_NONE = 0,
-    ALIA_FINISH_STOP = 1,    /* the model's end token or one of `stop` */
+    ALIA_FINISH_STOP = 1,    /* the model's end token, or one of `stop` or `stop_text` */
     ALIA_FINISH_LENGTH = 2,  /* max_tokens */
     ALIA_FINISH_CONTEXT = 3, /* the context is full */
-    ALIA_FINISH_CANCELLED = 4
+    ALIA_FINISH_CANCELLED = 4,
+    ALIA_FINISH_DEADLINE = 5,
+    ALIA_FINISH_ERROR = 6 /* this one failed, and others did not: `status` and `message` say why */
 };
+
+typedef struct alia_top_token { /* its layout never changes */
+    int32_t token;
+    float logprob; /* natural logarithm, after penalties and bias, at temperature 1 */
+} alia_top_token;
 
 /* Fields that a kind does not list are 0 or NULL, tokens -1. */
 typedef struct alia_event {
@@ -355,64 +446,106 @@ typedef struct alia_event {
     int32_t kind; /* ALIA_EVENT_... */
     uint64_t request;
     int32_t token;
-    int32_t finish; /* ALIA_FINISH_... */
-    int32_t rows;   /* of logits */
-    uint32_t zero;
-    int64_t position; /* token: its position in the sequence; logits: the first row's */
+    int32_t finish;     /* ALIA_FINISH_... */
+    int32_t rows;       /* of values */
+    int32_t completion; /* from 0 */
+    int64_t position;   /* token: its position in the sequence; logits, scores: the first row's or number's */
     const char* text; /* what can be shown by now: whole UTF-8, possibly nothing. Borrowed until the engine's next step
                          or its end; no NUL behind it */
     uint64_t text_length;
-    const float* logits; /* [rows][columns], rows one behind the other. Borrowed likewise */
-    int64_t columns;     /* the model's vocabulary */
+    const float* values; /* [rows][columns], rows one behind the other. Borrowed likewise */
+    int64_t columns;
     int64_t prompt_tokens;
     int64_t generated_tokens;
+    int64_t cached_tokens;     /* of the prompt, whose pages were in the cache already */
+    const alia_top_token* top; /* [top_count], from the best down. Borrowed likewise */
+    const char* message;       /* a sentence. Borrowed likewise; no NUL behind it */
+    uint64_t message_length;
+    uint32_t top_count;
+    float logprob;  /* of the token, as in alia_top_token */
+    int32_t status; /* why ALIA_FINISH_ERROR */
+    uint32_t zero;
 } alia_event;
 #define ALIA_EVENT_INIT \
-    { (uint32_t)sizeof(alia_event), 0, 0, -1, 0, 0, 0, 0, NULL, 0, NULL, 0, 0, 0 }
+    { (uint32_t)sizeof(alia_event), 0, 0, -1, 0, 0, 0, 0, NULL, 0, NULL, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0 }
 
-/* Runs one bounded step, a chunk of a prompt or one token, and writes its events to events[0 .. *count - 1]. `events`
- * has room for `capacity` of them, at least 1, each with its `size` set, all alike. Events for which there is no room
- * come with the next call, which then computes nothing. A step in the middle of a prompt has no events: ask
- * alia_engine_idle, or wait for the finished event. What events lend stays valid until the next call of this function
- * on this engine, from any thread. Errors: ALIA_OUT_OF_MEMORY, ALIA_DEVICE_LOST, ALIA_INTERNAL: the engine can then
- * only be freed, alia_error_handle_usable() is 0, and later calls on it give ALIA_BAD_HANDLE. Errors of arguments leave
- * it as it was. */
+/* Pull mode: runs one bounded step, at most one pass of generated tokens and one of prompt tokens, and writes its
+ * events to events[0 .. *count - 1]. `events` has room for `capacity` of them, at least 1, each with its `size` set,
+ * all alike. Events for which there is no room come with the next call, which then computes nothing. A step in the
+ * middle of a prompt has no events: ask alia_engine_idle, or wait for the finished event. What events lend stays valid
+ * until the next call of this function on this engine, from any thread. A request that fails ends with
+ * ALIA_FINISH_ERROR and disturbs no other. Errors: where a whole pass fails (ALIA_OUT_OF_MEMORY, ALIA_INTERNAL), every
+ * request is as before it, and the next step tries again; after ALIA_DEVICE_LOST the engine can only be freed, and
+ * alia_error_handle_usable() is 0. ALIA_BUSY while the engine runs in the background. */
 ALIA_API alia_status alia_engine_step(alia_engine* engine, alia_event* events, uint32_t capacity, uint32_t* count);
 
-/* Ends a request; its finished event comes with a later step. Never waits for a step that runs. ALIA_NOT_FOUND where no
- * such request is waiting or running. */
+/* Ends a request, all of its completions; their finished events come with the next step. Never waits for a step that
+ * runs. ALIA_NOT_FOUND where no such request is waiting or running. */
 ALIA_API alia_status alia_engine_cancel(alia_engine* engine, uint64_t request);
 
-/* 1 where a step would have nothing to do and no event to give, else 0. Waits for a step that runs in another thread.
- */
+/* Answers a choice event with the logits of its position, `count` of them (the vocabulary), as the caller wants them;
+ * copied. The draw comes with the next step, penalties and bias included. Never waits for a step. Errors:
+ * ALIA_NOT_FOUND (no completion of this request waits for one), ALIA_INVALID_ARGUMENT (the count). */
+ALIA_API alia_status alia_engine_choose(alia_engine* engine, uint64_t request, int32_t completion, const float* logits,
+                                        uint64_t count);
+
+/* 1 where a step would have nothing to do and no event to give, else 0: no request is waiting or running, or each waits
+ * for alia_engine_choose. Never waits for a step. */
 ALIA_API alia_status alia_engine_idle(alia_engine* engine, int32_t* idle);
 
-/* ---- Importance ---- */
+/* Background mode: a thread of the library steps whenever there is something to do. Its events are those of
+ * alia_engine_step, in the same order. While 4,096 of them wait to be taken it pauses. ALIA_BUSY where it runs already;
+ * ALIA_OUT_OF_MEMORY. */
+ALIA_API alia_status alia_engine_start(alia_engine* engine);
 
-/* Flags of alia_imatrix. */
-enum {
-    ALIA_IMATRIX_HEAD = 1 /* the matrix that gives the logits too, which takes their time */
-};
-typedef struct alia_imatrix_options {
-    uint32_t size;
-    uint32_t flags;       /* ALIA_IMATRIX_... */
-    const char* datasets; /* where the ids come from, such as file names, one a line: kept in the file */
-    uint64_t datasets_length;
-    alia_progress_callback progress; /* counts tokens, in the phase "tokens"; may be NULL */
-    void* user;                      /* handed to `progress` */
-} alia_imatrix_options;
-#define ALIA_IMATRIX_OPTIONS_INIT \
-    { (uint32_t)sizeof(alia_imatrix_options), 0, NULL, 0, NULL, NULL }
+/* Waits until events are there or `milliseconds` are over (0: not at all; -1: without end), and hands them out as
+ * alia_engine_step does, *count of them, possibly none. What they lend stays valid until the next call of this
+ * function. Several threads may call it; each event goes to one of them, and then what an event lends ends with any
+ * one's next call. Errors: those of a step, once, after the events that came before it; ALIA_BUSY where the engine does
+ * not run in the background and has no event left. */
+ALIA_API alia_status alia_engine_next(alia_engine* engine, alia_event* events, uint32_t capacity, int64_t milliseconds,
+                                      uint32_t* count);
 
-/* Measures how strongly texts drive each input column of each weight matrix, and writes what quantisers weigh their
- * errors by: a GGUF file as llama.cpp's imatrix.gguf, with the sums of squared inputs and the number of tokens.
- * lengths[0 .. length_count - 1] cut the ids into sequences, each read by itself; they add up to id_count. The file
- * takes its name once it is whole; after a failure nothing is left of it. Errors: ALIA_INVALID_ARGUMENT (an argument,
- * or a model opened without its weights), ALIA_MALFORMED (the model's numbers are not finite), ALIA_NOT_FOUND and
- * ALIA_IO of the file, ALIA_OUT_OF_MEMORY, ALIA_CANCELLED. */
-ALIA_API alia_status alia_imatrix(alia_model* model, const int32_t* ids, uint64_t id_count, const uint64_t* lengths,
-                                  uint64_t length_count, const alia_imatrix_options* options, const char* path,
-                                  uint64_t path_length);
+/* Ends background mode once the step that runs is done. Requests stay, and so do events that were not taken:
+ * alia_engine_next or alia_engine_step gives them. Nothing happens where it does not run. */
+ALIA_API alia_status alia_engine_stop(alia_engine* engine);
+
+/* What an engine has done and holds: a JSON object with "steps", "passes", "prompt_tokens", "generated_tokens",
+ * "cached_tokens", "preemptions", "evictions", "rows_fetched", "step_seconds", "model_seconds" (since it was opened),
+ * and "running", "waiting", "pages", "pages_free", "pages_cached" (now). Members are only ever added. Never waits for a
+ * step. Owned: free with alia_text_free. */
+ALIA_API alia_status alia_engine_counters(alia_engine* engine, char** json, uint64_t* length);
+
+/* ---- Resident sequences ---- */
+
+/* A sequence outlives requests: a request that names one continues it, and its tokens stay there with their pages, so
+ * that what has not changed is not processed again. Where pages run out, those of sequences that nobody runs on are
+ * taken; their tokens are then processed again, to the same bits. The functions below wait for a step that runs in
+ * another thread. Errors of all: ALIA_NOT_FOUND (no such sequence), ALIA_BUSY (a request runs on it). */
+
+/* An empty one; its number, from 1. */
+ALIA_API alia_status alia_sequence_new(alia_engine* engine, uint64_t* sequence);
+/* A copy, which shares its pages. */
+ALIA_API alia_status alia_sequence_fork(alia_engine* engine, uint64_t sequence, uint64_t* copy);
+/* Forgets every token from `length` on. ALIA_INVALID_ARGUMENT beyond its length. */
+ALIA_API alia_status alia_sequence_truncate(alia_engine* engine, uint64_t sequence, int64_t length);
+/* Its tokens. Owned: free with alia_ids_free; never NULL. */
+ALIA_API alia_status alia_sequence_tokens(alia_engine* engine, uint64_t sequence, int32_t** ids, uint64_t* id_count);
+ALIA_API alia_status alia_sequence_free(alia_engine* engine, uint64_t sequence);
+
+/* Its tokens, and K and V of its full pages, as bytes: checksummed, and bound to the model's numbers and shape, the
+ * cache's format and the device's kernels. Owned: free with alia_bytes_free. */
+ALIA_API alia_status alia_sequence_save(alia_engine* engine, uint64_t sequence, void** bytes, uint64_t* length);
+/* A new sequence from saved bytes, on an engine of the same model, cache format and kernels. Errors, naming the part:
+ * ALIA_TRUNCATED, ALIA_MALFORMED (altered), ALIA_UNSUPPORTED (another model, format, kernels or version),
+ * ALIA_CONTEXT_FULL. */
+ALIA_API alia_status alia_sequence_restore(alia_engine* engine, const void* bytes, uint64_t length, uint64_t* sequence);
+/* The same in a file. It takes its name once it is whole; after a failure nothing is left of it. ALIA_NOT_FOUND and
+ * ALIA_IO of the file, which they name. */
+ALIA_API alia_status alia_sequence_save_file(alia_engine* engine, uint64_t sequence, const char* path,
+                                             uint64_t path_length);
+ALIA_API alia_status alia_sequence_restore_file(alia_engine* engine, const char* path, uint64_t path_length,
+                                                uint64_t* sequence);
 
 /* ---- Quantising ---- */
 

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
-#include <utility>
 
 namespace alia::capi {
 namespace {
@@ -32,11 +31,10 @@ struct Failure {
     char message[sizeof Error::message] = "";
 };
 constinit thread_local Failure failure;
-constinit thread_local bool handle_ended = false;  // by the exception in flight
 
 void set_failure(Status status, const char* message) {
     failure.status = alia_status(status);
-    failure.usable = !std::exchange(handle_ended, false);
+    failure.usable = status != Status::device_lost;
     failure.offset = -1;
     failure.item[0] = failure.message[0] = 0;
     detail::append_clean(failure.message, sizeof failure.message, message);
@@ -45,10 +43,6 @@ void set_failure(Status status, const char* message) {
 constexpr uint32_t largest_struct = 4096;  // a size beyond it was never set
 
 }  // namespace
-
-HandleAtRisk::~HandleAtRisk() {
-    if (std::uncaught_exceptions() > before) handle_ended = true;
-}
 
 alia_status record_failure() noexcept {
     try {
@@ -132,6 +126,22 @@ void give_text(std::string_view text, char** out, uint64_t* length) {
     *length = text.size();
 }
 
+void give_ids(std::span<const int32_t> ids, int32_t** out, uint64_t* count) {
+    auto* copy = static_cast<int32_t*>(std::malloc(ids.size_bytes() + 1));
+    if (!copy) throw std::bad_alloc();
+    std::copy(ids.begin(), ids.end(), copy);
+    *out = copy;
+    *count = ids.size();
+}
+
+void give_bytes(std::span<const std::byte> bytes, void** out, uint64_t* length) {
+    auto* copy = static_cast<std::byte*>(std::malloc(bytes.size() + 1));
+    if (!copy) throw std::bad_alloc();
+    std::copy(bytes.begin(), bytes.end(), copy);
+    *out = copy;
+    *length = bytes.size();
+}
+
 }  // namespace alia::capi
 
 using namespace alia::capi;
@@ -184,3 +194,4 @@ const char* alia_status_name(alia_status status) {
 
 void alia_text_free(char* text) { std::free(text); }
 void alia_ids_free(int32_t* ids) { std::free(ids); }
+void alia_bytes_free(void* bytes) { std::free(bytes); }

@@ -1,6 +1,6 @@
 // What every exported function does: catch, record, and read what the caller gives.
 #pragma once
-#include <exception>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -11,18 +11,6 @@ namespace alia::capi {
 
 // Records the exception in flight as the thread's failure. Called inside a catch.
 alia_status record_failure() noexcept;
-// An exception that passes one is recorded as the end of the call's handle.
-class HandleAtRisk {
-  public:
-    HandleAtRisk() = default;
-    ~HandleAtRisk();
-    HandleAtRisk(const HandleAtRisk&) = delete;
-    HandleAtRisk& operator=(const HandleAtRisk&) = delete;
-
-  private:
-    const int before = std::uncaught_exceptions();
-};
-
 // The only catch of the library stands around every exported function that can fail.
 template <class F>
 alia_status guard(F&& f) noexcept {
@@ -61,7 +49,9 @@ T read_options(const T* given, T defaults, const char* name) {
 // Writes min(size, known_size) bytes behind the size of a struct that the caller made, zeros beyond.
 void write_sized(void* given, uint32_t size, const void* known, uint32_t known_size);
 
-// A copy for the caller, freed with alia_text_free.
+// Copies for the caller, freed with alia_text_free, alia_ids_free and alia_bytes_free.
 void give_text(std::string_view text, char** out, uint64_t* length);
+void give_ids(std::span<const int32_t> ids, int32_t** out, uint64_t* count);
+void give_bytes(std::span<const std::byte> bytes, void** out, uint64_t* length);
 
 }  // namespace alia::capi

@@ -1,6 +1,6 @@
 // What a model is and what it would take of memory, as JSON.
-#include "capi/engine.h"
 #include "capi/json_writer.h"
+#include "capi/request.h"
 #include "engine/plan.h"
 
 namespace alia::capi {
@@ -114,11 +114,16 @@ std::string describe(const MemoryPlan& plan) {
         json.open('{');
         json.key("name").text(item.name);
         json.key("bytes").integer(item.bytes);
+        if (item.host) json.key("host").boolean(true);
         json.close('}');
     }
     json.close(']');
     json.key("total").integer(plan.total);
     json.key("available").integer(plan.available);
+    if (plan.host_total) {
+        json.key("host_total").integer(plan.host_total);
+        json.key("host_available").integer(plan.host_available);
+    }
     json.key("fits").boolean(plan.fits());
     json.close('}');
     return json.out;

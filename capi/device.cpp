@@ -1,4 +1,5 @@
 // What a device reaches at best.
+#include "capi/alia_unstable.h"
 #include "capi/border.h"
 #include "capi/json_writer.h"
 #include "engine/model.h"

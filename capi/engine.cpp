@@ -1,10 +1,13 @@
-// Engines: open, submit, step, cancel, free.
+// Engines: open, submit, step, wait for events, cancel, free.
 #include "capi/engine.h"
 
+#include <algorithm>
+#include <chrono>
 #include <unistd.h>
 
+#include "capi/json_writer.h"
+
 namespace alia::capi {
-namespace {
 
 std::shared_ptr<EngineHandle> find_engine(const alia_engine* engine) {
     auto e = std::static_pointer_cast<EngineHandle>(find_handle(engine, Kind::engine, "engine"));
@@ -13,115 +16,102 @@ std::shared_ptr<EngineHandle> find_engine(const alia_engine* engine) {
     return e;
 }
 
-// Where a step has failed, every later call does.
-void check_whole(const EngineHandle& e) {
-    if (!e.broken) return;
-    HandleAtRisk risk;
-    fail(Status::bad_handle, Place{{}, "engine"}, "failed in an earlier step; free it and open another");
-}
+namespace {
 
-Sampling sampling_of(const alia_request_options& r, const GenerationConfig& generation) {
-    Sampling s = default_sampling(generation);
-    if (r.temperature != -1) s.temperature = r.temperature;
-    if (r.top_k != -1) s.top_k = r.top_k;
-    if (r.top_p != -1) s.top_p = r.top_p;
-    if (r.min_p != -1) s.min_p = r.min_p;
-    if (r.repetition_penalty != -1) s.repetition = r.repetition_penalty;
-    s.frequency = r.frequency_penalty;
-    s.presence = r.presence_penalty;
-    s.seed = r.seed;
-    check_array(r.bias_token, r.bias_count, sizeof *r.bias_token, "options.bias_token");
-    check_array(r.bias, r.bias_count, sizeof *r.bias, "options.bias");
-    for (uint64_t i = 0; i < r.bias_count; ++i) s.bias.push_back({r.bias_token[i], r.bias[i]});
-    return s;
-}
-
-Request request_of(const int32_t* ids, uint64_t id_count, const alia_request_options& r, const Config& config) {
-    constexpr uint32_t known = ALIA_REQUEST_IGNORE_EOS | ALIA_REQUEST_PROMPT_LOGITS;
-    check_array(ids, id_count, sizeof *ids, "ids");
-    check_array(r.stop, r.stop_count, sizeof *r.stop, "options.stop");
-    check_range(r.flags, 0, known, "options.flags");
-    Request request;
-    request.sampling = sampling_of(r, config.generation);
-    request.prompt.assign(ids, ids + id_count);
-    request.max_tokens = r.max_tokens;
-    request.ignore_eos = (r.flags & ALIA_REQUEST_IGNORE_EOS) != 0;
-    request.prompt_logits = (r.flags & ALIA_REQUEST_PROMPT_LOGITS) != 0;
-    request.stop.assign(r.stop, r.stop + r.stop_count);
-    return request;
-}
-
-alia_event event_of(const Event& e, int64_t columns) {
-    alia_event event = ALIA_EVENT_INIT;
-    event.kind = int32_t(e.kind);
-    event.request = e.request;
-    event.token = e.token;
-    event.finish = int32_t(e.finish);
-    event.rows = int32_t(e.rows);
-    event.position = e.position;
-    event.text = e.text.data();
-    event.text_length = e.text.size();
-    if (e.kind == Event::Kind::logits) {
-        event.logits = e.values.data();
-        event.columns = columns;
+// The caller's array of events, whose elements lie `size` bytes apart.
+struct EventArray {
+    EventArray(alia_event* events, uint32_t capacity) : at(reinterpret_cast<std::byte*>(events)), room(capacity) {
+        not_null(events, "events");
+        if (capacity == 0) bad_argument("capacity", "is 0: there must be room for one event at least");
+        size = check_size(events, "events");
+        for (uint32_t i = 1; i < capacity; ++i)
+            if (check_size(at + size_t(i) * size, "events") != size)
+                bad_argument("events", "differ in size: set up all of them");
     }
-    event.prompt_tokens = e.prompt_tokens;
-    event.generated_tokens = e.generated_tokens;
-    return event;
+    bool full() const { return count == room; }
+    void add(const alia_event& event) { write_sized(at + size_t(count++) * size, size, &event, sizeof event); }
+
+    std::byte* at;
+    uint32_t room, size = 0, count = 0;
+};
+
+// Events that background mode left behind. What they lend lasts until the next call.
+void take_kept(EngineHandle& e, EventArray& out) {
+    e.lent.clear();
+    for (; !e.kept.empty() && !out.full(); e.kept.pop_front()) {
+        e.lent.push_back(std::move(e.kept.front()));
+        out.add(e.lent.back().lend());
+    }
 }
 
-// The size that all of the caller's events say they have.
-uint32_t check_events(const alia_event& first, uint32_t capacity) {
-    if (capacity == 0) bad_argument("capacity", "is 0: a step needs room for one event at least");
-    const uint32_t size = check_size(&first, "events");
-    const auto* at = reinterpret_cast<const std::byte*>(&first);
-    for (uint32_t i = 1; i < capacity; ++i)
-        if (at += size; check_size(at, "events") != size) bad_argument("events", "differ in size: set up all of them");
-    return size;
-}
-
-// Moves events that wait into the caller's array, whose elements lie `size` bytes apart.
-uint32_t hand_out(EngineHandle& e, alia_event* events, uint32_t size, uint32_t capacity) {
-    uint32_t count = uint32_t(std::min<size_t>(capacity, e.events.size()));
+void take_stepped(EngineHandle& e, EventArray& out) {
     const int64_t columns = e.engine.model().config.vocabulary;
-    auto* to = reinterpret_cast<std::byte*>(events);
-    for (uint32_t i = 0; i < count; ++i, to += size) {
-        alia_event event = event_of(e.events[i], columns);
-        write_sized(to, size, &event, sizeof event);
-    }
-    e.events = e.events.subspan(count);
-    return count;
+    for (; !e.events.empty() && !out.full(); e.events = e.events.subspan(1)) out.add(event_of(e.events[0], columns));
 }
 
-// A failure on the way leaves the engine between two states, which `broken` then records.
-void run_step(EngineHandle& e) {
-    struct Transaction {
-        EngineHandle& e;
-        HandleAtRisk risk = {};
-        bool done = false;
-        ~Transaction() {
-            if (!done) e.broken = true;
+[[noreturn]] void freed_meanwhile() { fail(Status::bad_handle, Place{{}, "engine"}, "was freed during the call"); }
+
+void step(EngineHandle& e, const alia_engine* engine, EventArray& out) {
+    const Turn turn(e);
+    {
+        std::lock_guard hold(e.lock);
+        if (e.running) fail(Status::busy, Place{{}, "engine"}, "runs in the background: use alia_engine_next");
+        if (!e.kept.empty()) return take_kept(e, out);
+        if (e.failure) {
+            const Error error = *e.failure;
+            e.failure.reset();
+            throw Error(error);
         }
-    } step{e};
-    e.events = e.engine.step();
-    step.done = true;
+    }
+    if (e.events.empty()) e.events = e.engine.step();
+    if (!handle_stands(engine, Kind::engine)) freed_meanwhile();
+    take_stepped(e, out);
+}
+
+void next(EngineHandle& e, int64_t milliseconds, EventArray& out) {
+    std::unique_lock hold(e.lock);
+    if (!e.running && e.kept.empty() && !e.failure)
+        fail(Status::busy, Place{{}, "engine"}, "does not run in the background: use alia_engine_start");
+    const auto there = [&] { return e.closed || !e.running || !e.kept.empty() || e.failure; };
+    if (milliseconds < 0)
+        e.news.wait(hold, there);
+    else
+        e.news.wait_for(hold, std::chrono::milliseconds(milliseconds), there);
+    if (e.closed) freed_meanwhile();
+    if (e.kept.empty() && e.failure) {
+        const Error error = *e.failure;
+        e.failure.reset();
+        e.work.notify_one();
+        throw Error(error);
+    }
+    take_kept(e, out);
+    e.work.notify_one();
+}
+
+std::string describe(const Counters& c) {
+    JsonWriter json;
+    json.open('{');
+    for (auto [name, value] : {std::pair<const char*, int64_t>{"steps", c.steps},
+                               {"passes", c.passes},
+                               {"prompt_tokens", c.prompt_tokens},
+                               {"generated_tokens", c.generated_tokens},
+                               {"cached_tokens", c.cached_tokens},
+                               {"preemptions", c.preemptions},
+                               {"evictions", c.evictions},
+                               {"rows_fetched", c.rows_fetched},
+                               {"running", c.running},
+                               {"waiting", c.waiting},
+                               {"pages", c.pages},
+                               {"pages_free", c.pages_free},
+                               {"pages_cached", c.pages_cached}})
+        json.key(name).integer(value);
+    json.key("step_seconds").real(c.step_seconds);
+    json.key("model_seconds").real(c.model_seconds);
+    json.close('}');
+    return json.out;
 }
 
 }  // namespace
-
-EngineOptions engine_options(const alia_engine_options& given) {
-    constexpr Format formats[] = {Format::F32, Format::F16, Format::BF16, Format::Q8_0};
-    check_range(given.cache, ALIA_CACHE_AUTO, ALIA_CACHE_Q8_0, "options.cache");
-    check_range(given.threads, 0, 1024, "options.threads");
-    EngineOptions options;
-    options.context = given.context;
-    options.chunk = given.chunk;
-    options.logit_rows = given.logit_rows;
-    options.threads = given.threads;
-    if (given.cache != ALIA_CACHE_AUTO) options.cache = formats[given.cache - 1];
-    return options;
-}
-
 }  // namespace alia::capi
 
 using namespace alia::capi;
@@ -141,8 +131,12 @@ alia_status alia_engine_free(alia_engine* engine) {
     return guard([&] {
         if (!engine) return;
         std::unique_ptr<Owner> owner = remove_handle(engine, Kind::engine, "engine");
+        auto& e = *static_cast<EngineHandle*>(owner->get());
         // A forked child has none of its threads, so ending them would wait forever: it forgets the engine instead.
-        if (static_cast<EngineHandle*>(owner->get())->process != getpid()) owner.release();
+        if (e.process != getpid())
+            owner.release();
+        else
+            e.close();
     });
 }
 
@@ -150,37 +144,54 @@ alia_status alia_engine_submit(alia_engine* engine, const int32_t* ids, uint64_t
                                const alia_request_options* options, uint64_t* request) {
     return guard([&] {
         auto e = find_engine(engine);
-        not_null(ids, "ids");
+        if (id_count > 0) not_null(ids, "ids");
         not_null(request, "request");
         alia_request_options given = read_options(options, ALIA_REQUEST_OPTIONS_INIT, "options");
-        alia::Request wanted = request_of(ids, id_count, given, e->engine.model().config);
-        std::lock_guard hold(e->lock);
-        check_whole(*e);
-        *request = e->engine.submit(std::move(wanted));
+        *request = e->engine.submit(request_of(ids, id_count, given, e->engine.model().config));
+        e->wake();
     });
 }
 
 alia_status alia_engine_step(alia_engine* engine, alia_event* events, uint32_t capacity, uint32_t* count) {
     return guard([&] {
         auto e = find_engine(engine);
-        uint32_t size = check_events(not_null(events, "events"), capacity);
+        EventArray out(events, capacity);
         not_null(count, "count");
-        std::lock_guard hold(e->lock);
-        check_whole(*e);
-        if (e->events.empty()) run_step(*e);
-        if (!handle_stands(engine, Kind::engine))
-            alia::fail(alia::Status::bad_handle, alia::Place{{}, "engine"}, "was freed during the step");
-        *count = hand_out(*e, events, size, capacity);
+        step(*e, engine, out);
+        *count = out.count;
+    });
+}
+
+alia_status alia_engine_next(alia_engine* engine, alia_event* events, uint32_t capacity, int64_t milliseconds,
+                             uint32_t* count) {
+    return guard([&] {
+        constexpr int64_t longest = int64_t(1) << 50;
+        auto e = find_engine(engine);
+        EventArray out(events, capacity);
+        check_range(milliseconds, -1, longest, "milliseconds");
+        not_null(count, "count");
+        next(*e, milliseconds, out);
+        *count = out.count;
     });
 }
 
 alia_status alia_engine_cancel(alia_engine* engine, uint64_t request) {
     return guard([&] {
         auto e = find_engine(engine);
-        check_whole(*e);
-        if (e->engine.cancel(request)) return;
-        alia::fail(alia::Status::not_found, alia::Place{{}, "request"}, "number %llu is neither waiting nor running",
-                   (unsigned long long)request);
+        if (!e->engine.cancel(request))
+            alia::fail(alia::Status::not_found, alia::Place{{}, "request"},
+                       "number %llu is neither waiting nor running", (unsigned long long)request);
+        e->wake();
+    });
+}
+
+alia_status alia_engine_choose(alia_engine* engine, uint64_t request, int32_t completion, const float* logits,
+                               uint64_t count) {
+    return guard([&] {
+        auto e = find_engine(engine);
+        check_array(logits, count, sizeof *logits, "logits");
+        e->engine.choose(request, completion, {logits, size_t(count)});
+        e->wake();
     });
 }
 
@@ -189,7 +200,16 @@ alia_status alia_engine_idle(alia_engine* engine, int32_t* idle) {
         auto e = find_engine(engine);
         not_null(idle, "idle");
         std::lock_guard hold(e->lock);
-        check_whole(*e);
-        *idle = e->events.empty() && e->engine.idle();
+        const bool nothing = e->engine.idle() || e->engine.blocked();
+        *idle = nothing && e->kept.empty() && (e->running || e->events.empty());
+    });
+}
+
+alia_status alia_engine_counters(alia_engine* engine, char** json, uint64_t* length) {
+    return guard([&] {
+        auto e = find_engine(engine);
+        not_null(json, "json");
+        not_null(length, "length");
+        give_text(describe(e->engine.counters()), json, length);
     });
 }

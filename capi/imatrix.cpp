@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "capi/alia_unstable.h"
 #include "capi/model.h"
 #include "engine/output_file.h"
 

@@ -1,6 +1,8 @@
 // Models: open, free.
 #include "capi/model.h"
 
+#include <algorithm>
+#include <map>
 #include <unistd.h>
 
 namespace alia::capi {
@@ -78,17 +80,89 @@ std::function<bool(const LoadProgress&)> progress_of(alia_progress_callback call
 
 using namespace alia::capi;
 
+namespace {
+
+void open_model(std::string path, const alia_model_options* options, alia_model** model) {
+    auto m = std::make_shared<ModelHandle>();
+    m->path = std::move(path);
+    not_null(model, "model");
+    alia_model_options given = read_options(options, ALIA_MODEL_OPTIONS_INIT, "options");
+    m->load = given.load;
+    m->process = getpid();
+    load(*m, model_options(given));
+    *model = static_cast<alia_model*>(add_handle(Kind::model, std::move(m)));
+}
+
+// The caller's files by name.
+struct MemoryFiles {
+    MemoryFiles(const alia_memory_file* files, uint64_t count) {
+        check_array(files, count, sizeof *files, "files");
+        if (count == 0) bad_argument("files", "there are none");
+        const uint32_t stride = check_size(files, "files[0]");
+        const auto* at = reinterpret_cast<const std::byte*>(files);
+        for (uint64_t i = 0; i < count; ++i, at += stride) {
+            char name[40];
+            std::snprintf(name, sizeof name, "files[%llu]", (unsigned long long)i);
+            alia_memory_file f = ALIA_MEMORY_FILE_INIT;
+            if (check_size(at, name) != stride) bad_argument(name, "differs from the first file in size");
+            read_sized(at, &f, sizeof f, name);
+            check_array(f.bytes, f.length, 1, name);
+            const bool added = all.emplace(given_path(f.name, f.name_length, name),
+                                           std::span(static_cast<const std::byte*>(f.bytes), size_t(f.length)))
+                                   .second;
+            if (!added) alia::fail(alia::Status::duplicate, alia::Place{{}, name}, "has the name of another file");
+        }
+    }
+    std::map<std::string, std::span<const std::byte>> all;
+};
+
+bool is_gguf(const std::string& name) { return name.size() > 5 && name.ends_with(".gguf"); }
+
+}  // namespace
+
 alia_status alia_model_open(const char* path, uint64_t path_length, const alia_model_options* options,
                             alia_model** model) {
+    return guard([&] { open_model(given_path(path, path_length, "path"), options, model); });
+}
+
+alia_status alia_model_open_memory(const alia_memory_file* files, uint64_t file_count,
+                                   const alia_model_options* options, alia_model** model) {
     return guard([&] {
-        auto m = std::make_shared<ModelHandle>();
-        m->path = given_path(path, path_length, "path");
-        not_null(model, "model");
-        alia_model_options given = read_options(options, ALIA_MODEL_OPTIONS_INIT, "options");
-        m->load = given.load;
-        m->process = getpid();
-        load(*m, model_options(given));
-        *model = static_cast<alia_model*>(add_handle(Kind::model, std::move(m)));
+        const MemoryFiles given(files, file_count);
+        const alia::FileSource source{"memory",
+                                      [&](const std::string& name) {
+                                          const auto found = given.all.find(name);
+                                          return found == given.all.end() ? int64_t(-1) : int64_t(found->second.size());
+                                      },
+                                      [&](const std::string& name) { return given.all.at(name).data(); },
+                                      {}};
+        const alia::FileScope scope(source);
+        const std::string& first = given.all.begin()->first;
+        open_model(given.all.size() == 1 && is_gguf(first) ? "memory/" + first : "memory", options, model);
+    });
+}
+
+alia_status alia_model_open_reader(const alia_reader* reader, const char* name, uint64_t name_length,
+                                   const alia_model_options* options, alia_model** model) {
+    return guard([&] {
+        const alia_reader r = read_options(&not_null(reader, "reader"), ALIA_READER_INIT, "reader");
+        if (!r.file_size || !r.read) bad_argument("reader", "lacks one of its functions");
+        const alia::FileSource source{
+            "reader",
+            [&](const std::string& n) { return std::max<int64_t>(r.file_size(r.user, n.data(), n.size()), -1); },
+            {},
+            [&](const std::string& n, std::span<std::byte> to) {
+                constexpr size_t piece = 64 << 20;
+                for (size_t at = 0; at < to.size(); at += piece) {
+                    const size_t length = std::min(piece, to.size() - at);
+                    if (r.read(r.user, n.data(), n.size(), int64_t(at), to.data() + at, length) != 0)
+                        alia::fail(alia::Status::io, {.file = "reader/" + n, .offset = int64_t(at)},
+                                   "the reader could not read it");
+                }
+            }};
+        const alia::FileScope scope(source);
+        const std::string file(given_text(name, name_length, "name"));
+        open_model(file.empty() ? "reader" : "reader/" + file, options, model);
     });
 }
 

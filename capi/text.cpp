@@ -1,7 +1,5 @@
 // Text and tokens.
 #include <algorithm>
-#include <cstdlib>
-#include <new>
 
 #include "capi/model.h"
 
@@ -55,11 +53,7 @@ alia_status alia_model_encode(alia_model* model, const alia_text_part* parts, ui
         check_range(flags, 0, ALIA_ENCODE_ADD_SPECIAL, "flags");
         JoinedText joined = join(parts, part_count);
         auto tokens = m->text().encode(joined.text, {(flags & ALIA_ENCODE_ADD_SPECIAL) != 0, true, joined.literal});
-        auto* copy = static_cast<int32_t*>(std::malloc(tokens.size() * sizeof(int32_t) + 1));
-        if (!copy) throw std::bad_alloc();
-        std::copy(tokens.begin(), tokens.end(), copy);
-        *ids = copy;
-        *id_count = tokens.size();
+        give_ids(tokens, ids, id_count);
     });
 }
 

@@ -2,7 +2,6 @@
 #include "engine/checkpoint.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <numeric>
 
 #include "engine/gguf_parts.h"
@@ -13,16 +12,13 @@ namespace {
 
 // The only GGUF model of a directory, or nothing.
 std::string gguf_of(const std::string& directory) {
-    std::error_code error;
     std::string found;
-    for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
-        std::string name = it->path().filename().string();
+    for (const std::string& name : list_directory(directory)) {
         auto split = SplitName::of(name);
         if (!name.ends_with(".gguf") || (split && split->number != 1)) continue;
         if (!found.empty()) fail(Status::invalid_argument, {directory}, "holds several GGUF models: name one of them");
         found = directory + "/" + name;
     }
-    if (error) fail(Status::io, {directory}, "cannot list: %s", error.message().c_str());
     return found;
 }
 

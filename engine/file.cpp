@@ -4,13 +4,54 @@
 #include <cerrno>
 #include <cstdint>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace alia {
+namespace {
+
+constinit thread_local const FileSource* source = nullptr;
+
+// The name below the source's root, or nothing where the path lies elsewhere.
+std::string name_in(const FileSource& s, const std::string& path) {
+    const std::string begin = s.root + "/";
+    return path.starts_with(begin) ? path.substr(begin.size()) : std::string();
+}
+
+// Memory of its own, which goes page by page as it is forgotten.
+std::span<std::byte> take_memory(const std::string& path, int64_t size) {
+    void* memory = ::mmap(nullptr, size_t(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        fail(Status::out_of_memory, {path}, "there is no memory for its %lld bytes", (long long)size);
+    return {static_cast<std::byte*>(memory), size_t(size)};
+}
+
+}  // namespace
+
+FileScope::FileScope(const FileSource& s) : before(source) { source = &s; }
+FileScope::~FileScope() { source = before; }
+
+std::shared_ptr<const File> File::open_in(const FileSource& s, const std::string& path) {
+    const std::string name = name_in(s, path);
+    const int64_t size = name.empty() ? -1 : s.size(name);
+    if (size < 0) fail(Status::not_found, {path}, "is not among the files that were given");
+    std::shared_ptr<File> result(new File(path));
+    if (size == 0) return result;
+    if (s.bytes) {
+        result->bytes = {s.bytes(name), size_t(size)};
+        return result;
+    }
+    const std::span<std::byte> memory = take_memory(path, size);
+    result->bytes = memory;
+    result->mapped = true;
+    s.read(name, memory);
+    return result;
+}
 
 std::shared_ptr<const File> File::open(const std::string& path) {
+    if (source) return open_in(*source, path);
     struct Descriptor {
         int number;
         ~Descriptor() {
@@ -56,13 +97,28 @@ void File::forget(const std::byte* data, size_t size) const {
 }
 
 bool is_directory(const std::string& path) {
+    if (source) return path == source->root;
     struct stat about;
     return ::stat(path.c_str(), &about) == 0 && S_ISDIR(about.st_mode);
 }
 
 bool file_exists(const std::string& path) {
+    if (source) {
+        const std::string name = name_in(*source, path);
+        return !name.empty() && source->size(name) >= 0;
+    }
     struct stat about;
     return ::stat(path.c_str(), &about) == 0;
+}
+
+std::vector<std::string> list_directory(const std::string& path) {
+    std::vector<std::string> names;
+    if (source) return names;
+    std::error_code error;
+    for (std::filesystem::directory_iterator it(path, error), end; !error && it != end; it.increment(error))
+        names.push_back(it->path().filename().string());
+    if (error) fail(Status::io, {path}, "cannot list: %s", error.message().c_str());
+    return names;
 }
 
 }  // namespace alia

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "capi/alia.h"
+#include "capi/alia_unstable.h"
 
 static int failures = 0;
 static inline void check(int good, const char* file, int line, const char* what) {

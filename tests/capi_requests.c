@@ -31,7 +31,7 @@ static answer generate(alia_engine* engine, const alia_request_options* options,
                 a.tokens[a.count++] = e->token;
             } else if (e->kind == ALIA_EVENT_LOGITS) {
                 CHECK(e->position == a.rows && e->rows > 0 && e->columns >= 16);
-                for (int64_t j = 0; j < e->rows * e->columns; ++j) a.sum += fabsf(e->logits[j]);
+                for (int64_t j = 0; j < e->rows * e->columns; ++j) a.sum += fabsf(e->values[j]);
                 a.rows += e->rows;
                 ++a.logit_events;
             } else {

@@ -14,9 +14,9 @@ layers = {
     "kernels/ref/": ["kernels/ref/", "kernels/*.h"],
     "kernels/cuda/": ["kernels/cuda/", "alia/ptx.h", "kernels/*.h"],
     "engine/": ["engine/", "kernels/tensor.h", "kernels/formats.h", "kernels/ops.h", "kernels/device.h", "kernels/error.h"],
-    "capi/": ["capi/", "engine/", "kernels/error.h"],
-    "bindings/": ["bindings/", "capi/alia.h"],
-    "benchmarks/": ["benchmarks/", "capi/alia.h"],
+    "capi/": ["capi/", "alia.h", "engine/", "kernels/error.h"],
+    "bindings/": ["bindings/", "capi/alia.h", "capi/alia_unstable.h"],
+    "benchmarks/": ["benchmarks/", "capi/alia.h", "capi/alia_unstable.h"],
     "benchmarks/kernels": ["benchmarks/kernels.h", "kernels/*.h", "kernels/cpu/threads.h"],
 }
 # The one home of each third-party library, by its headers' prefix.
@@ -33,7 +33,7 @@ homes = {
     "arm_neon": ["kernels/cpu/simd.h"],
 }
 conditional = {"kernels/formats.h", "kernels/cpu/simd.h", "kernels/cpu/isa.cpp", "kernels/cpu/threads.cpp",
-               "kernels/cuda/alia/ptx.h", "engine/file.cpp", "capi/alia.h"}
+               "kernels/cuda/alia/ptx.h", "engine/file.cpp", "capi/alia.h", "capi/alia_unstable.h"}
 # The border; threads that could not be started become a typed error; one request's failure is not everybody's.
 catching = {"capi/border.cpp", "capi/border.h", "kernels/cpu/threads.cpp", "engine/attempt.h"}
 library = ("kernels/", "engine/", "capi/")

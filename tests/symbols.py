@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What may be seen from outside: symbols.py LIBRARY OBJECT...
 
-The shared library exports the functions that capi/alia.h declares, each of them and nothing else. The object of
+The shared library exports the functions that capi/alia.h and capi/alia_unstable.h declare, each of them and nothing else. The object of
 kernels/cpu/table.cpp, one for each instruction set, exports its table alone: a weak symbol that was compiled with one set's
 instructions could be chosen by the linker for every processor."""
 import re
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-header = Path(__file__).resolve().parent.parent / "capi" / "alia.h"
+headers = [Path(__file__).resolve().parent.parent / "capi" / name for name in ("alia.h", "alia_unstable.h")]
 
 
 def symbols(*arguments):
@@ -47,7 +47,7 @@ def self_test():
 
 def main(library, *objects):
     self_test()
-    wanted = declared(header.read_text())
+    wanted = set().union(*(declared(h.read_text()) for h in headers))
     problems = [f"{library}: {p}" for p in library_problems(symbols("--dynamic", "--defined-only", library), wanted)]
     for path in objects:
         problems += [f"{path}: {p}" for p in table_problems(symbols("--extern-only", "--defined-only", path))]

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "capi/alia.h"
+#include "capi/alia_unstable.h"
 
 namespace cli {
 

@@ -50,7 +50,7 @@ int logits(const Options& o) {
         if (count == 0) continue;
         if (event.kind == ALIA_EVENT_LOGITS) {
             if (!file) file.emplace(o.out, int64_t(ids.size()), event.columns);
-            file->write(event.logits, event.rows * event.columns);
+            file->write(event.values, event.rows * event.columns);
             bar.show(event.position + event.rows, int64_t(ids.size()));
         } else if (event.kind == ALIA_EVENT_FINISHED) {
             file->finish();

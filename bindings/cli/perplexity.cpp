@@ -76,7 +76,7 @@ class Reading {
         const size_t before = scores.size();
         scores.resize(before + size_t(rows));
         in_parallel(rows, [&](int64_t i) {
-            const std::span logits(event.logits + i * event.columns, size_t(event.columns));
+            const std::span logits(event.values + i * event.columns, size_t(event.columns));
             const int32_t next = chunk[size_t(first + i + 1)];
             scores[before + size_t(i)] = score(logits, next, reference ? &expected[size_t(i)] : nullptr);
         });
@@ -86,7 +86,7 @@ class Reading {
                 throw Failure(
                     "the model's logits at position " + std::to_string(first + i) + " of a chunk are no finite numbers",
                     ALIA_MALFORMED);
-            if (saved) saved->row(event.logits + i * event.columns, s.top);
+            if (saved) saved->row(event.values + i * event.columns, s.top);
         }
         bar.show(done + first + event.rows, tokens);
     }

@@ -1,0 +1,52 @@
+/* What libalia offers and does not promise yet: these functions may change with any release. The rules of capi/alia.h
+ * hold for them too. */
+#ifndef ALIA_UNSTABLE_H
+#define ALIA_UNSTABLE_H
+#include "alia.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Devices ---- */
+
+/* What a device reaches in loops that do nothing else, the scale for any measurement of a model on it: a JSON object
+ * with "device", "read" and "copy" (bytes a second of memory far larger than the caches, a copy counting each byte
+ * once), and "f32", "int8" and "bf16" (multiply-adds a second; 0 where it has no such instruction). `device` and
+ * `threads` are as in alia_model_options. Takes about a second, 256 MiB and the whole device: nothing else should run
+ * meanwhile. Owned: free with alia_text_free. Errors: ALIA_INVALID_ARGUMENT, ALIA_DEVICE_UNAVAILABLE,
+ * ALIA_OUT_OF_MEMORY. */
+ALIA_API alia_status alia_device_roofs(const char* device, uint64_t device_length, int32_t threads, char** json,
+                                       uint64_t* length);
+
+/* ---- Importance ---- */
+
+/* Flags of alia_imatrix. */
+enum {
+    ALIA_IMATRIX_HEAD = 1 /* the matrix that gives the logits too, which takes their time */
+};
+typedef struct alia_imatrix_options {
+    uint32_t size;
+    uint32_t flags;       /* ALIA_IMATRIX_... */
+    const char* datasets; /* where the ids come from, such as file names, one a line: kept in the file */
+    uint64_t datasets_length;
+    alia_progress_callback progress; /* counts tokens, in the phase "tokens"; may be NULL */
+    void* user;                      /* handed to `progress` */
+} alia_imatrix_options;
+#define ALIA_IMATRIX_OPTIONS_INIT \
+    { (uint32_t)sizeof(alia_imatrix_options), 0, NULL, 0, NULL, NULL }
+
+/* Measures how strongly texts drive each input column of each weight matrix, and writes what quantisers weigh their
+ * errors by: a GGUF file as llama.cpp's imatrix.gguf, with the sums of squared inputs and the number of tokens.
+ * lengths[0 .. length_count - 1] cut the ids into sequences, each read by itself; they add up to id_count. The file
+ * takes its name once it is whole; after a failure nothing is left of it. Errors: ALIA_INVALID_ARGUMENT (an argument,
+ * or a model opened without its weights), ALIA_MALFORMED (the model's numbers are not finite), ALIA_NOT_FOUND and
+ * ALIA_IO of the file, ALIA_OUT_OF_MEMORY, ALIA_CANCELLED. */
+ALIA_API alia_status alia_imatrix(alia_model* model, const int32_t* ids, uint64_t id_count, const uint64_t* lengths,
+                                  uint64_t length_count, const alia_imatrix_options* options, const char* path,
+                                  uint64_t path_length);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

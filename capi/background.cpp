@@ -1,0 +1,100 @@
+// Background mode: the thread that steps, and the events that wait.
+#include "capi/engine.h"
+#include "engine/attempt.h"
+
+namespace alia::capi {
+namespace {
+
+constexpr size_t most_kept = 4096;  // events; the thread pauses beyond
+
+}  // namespace
+
+KeptEvent::KeptEvent(const Event& e, int64_t columns)
+    : event(event_of(e, columns)),
+      text(e.text),
+      message(e.message),
+      values(e.values.begin(), e.values.end()),
+      top(e.top.begin(), e.top.end()) {}
+
+alia_event KeptEvent::lend() const {
+    alia_event e = event;
+    e.text = text.data();
+    e.message = message.data();
+    e.values = values.empty() ? nullptr : values.data();
+    e.top = top.empty() ? nullptr : reinterpret_cast<const alia_top_token*>(top.data());
+    return e;
+}
+
+void EngineHandle::start() {
+    std::lock_guard hold(lock);
+    if (running) fail(Status::busy, Place{{}, "engine"}, "runs in the background already");
+    if (thread.joinable()) thread.join();
+    ending = false;
+    const auto error = attempt([&] { thread = std::thread([this] { loop(); }); });
+    if (error) fail(Status::out_of_memory, "the system gives no thread: %s", error->message);
+    running = true;
+}
+
+void EngineHandle::stop() {
+    {
+        std::lock_guard hold(lock);
+        ending = true;
+        work.notify_all();
+    }
+    if (thread.joinable()) thread.join();
+    std::lock_guard hold(lock);
+    running = false;
+    news.notify_all();
+}
+
+void EngineHandle::close() {
+    std::lock_guard hold(lock);
+    closed = ending = true;
+    work.notify_all();
+    news.notify_all();
+}
+
+void EngineHandle::wake() {
+    std::lock_guard hold(lock);
+    woken = true;
+    work.notify_one();
+}
+
+void EngineHandle::loop() {
+    const int64_t columns = engine.model().config.vocabulary;
+    for (;;) {
+        {
+            std::unique_lock hold(lock);
+            work.wait(hold, [&] {
+                const bool room = kept.size() < most_kept && !failure;
+                return ending || (room && (woken || !(engine.idle() || engine.blocked())));
+            });
+            if (ending) return;
+            woken = false;
+        }
+        while (callers > 0) std::this_thread::yield();
+        const auto error = attempt([&] {
+            std::lock_guard turn(stepping);
+            for (const Event& e : engine.step()) {
+                KeptEvent event(e, columns);
+                std::lock_guard hold(lock);
+                kept.push_back(std::move(event));
+            }
+        });
+        std::lock_guard hold(lock);
+        if (error) failure = error;
+        if (!kept.empty() || failure) news.notify_all();
+    }
+}
+
+}  // namespace alia::capi
+
+using namespace alia::capi;
+
+alia_status alia_engine_start(alia_engine* engine) {
+    return guard([&] { find_engine(engine)->start(); });
+}
+
+alia_status alia_engine_stop(alia_engine* engine) {
+    return guard([&] { find_engine(engine)->stop(); });
+}

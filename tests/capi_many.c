@@ -1,0 +1,359 @@
+/* Many requests through the C interface: completions, log-probabilities, stop texts, embeddings, scores, choices,
+ * resident sequences and their saved state, background mode, models from memory and readers, options by name.
+ * Usage: capi_many MODEL. */
+#define _POSIX_C_SOURCE 200809L
+#include <math.h>
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/capi.h"
+
+enum { most = 64 };
+typedef struct {
+    int32_t tokens[8][most];
+    int count[8], finished, finish[8], scores, embeddings;
+    float logprob[most], score_sum, embedding_length;
+    char text[512];
+    size_t text_length;
+    int64_t cached;
+} answers;
+
+static void take(answers* a, const alia_event* e) {
+    const int c = e->completion;
+    switch (e->kind) {
+        case ALIA_EVENT_TOKEN:
+            if (a->count[c] < most) a->tokens[c][a->count[c]++] = e->token;
+            if (c == 0) a->logprob[a->count[0] - 1] = e->logprob;
+            for (uint32_t i = 0; i + 1 < e->top_count; ++i) CHECK(e->top[i].logprob >= e->top[i + 1].logprob);
+            break;
+        case ALIA_EVENT_FINISHED:
+            a->finish[c] = e->finish, a->cached = e->cached_tokens, ++a->finished;
+            break;
+        case ALIA_EVENT_SCORES:
+            CHECK(e->rows == 1);
+            for (int64_t i = 0; i < e->columns; ++i) ++a->scores, a->score_sum += e->values[i];
+            break;
+        case ALIA_EVENT_EMBEDDING:
+            ++a->embeddings;
+            for (int64_t i = 0; i < e->columns; ++i) a->embedding_length += e->values[i] * e->values[i];
+            break;
+        default:
+            CHECK(0);
+    }
+    if (e->text_length && a->text_length + e->text_length < sizeof a->text) {
+        memcpy(a->text + a->text_length, e->text, e->text_length);
+        a->text_length += e->text_length;
+    }
+}
+
+static answers run(alia_engine* engine, const alia_request_options* o, const int32_t* ids, uint64_t n) {
+    answers a = {.finished = 0};
+    uint64_t request;
+    CHECK(alia_engine_submit(engine, ids, n, o, &request) == ALIA_OK);
+    while (a.finished < (o ? o->completions : 1) && !failures) {
+        alia_event events[4] = {ALIA_EVENT_INIT, ALIA_EVENT_INIT, ALIA_EVENT_INIT, ALIA_EVENT_INIT};
+        uint32_t count = 0;
+        CHECK(alia_engine_step(engine, events, 4, &count) == ALIA_OK);
+        for (uint32_t i = 0; i < count; ++i) take(&a, &events[i]);
+    }
+    return a;
+}
+
+static alia_request_options plain(int64_t tokens) {
+    alia_request_options o = ALIA_REQUEST_OPTIONS_INIT;
+    o.max_tokens = tokens, o.temperature = 0, o.flags = ALIA_REQUEST_IGNORE_EOS;
+    return o;
+}
+
+static void test_requests(alia_model* model) {
+    alia_engine* engine = open_engine(model, 8);
+    alia_request_options o = plain(6);
+    const answers alone = run(engine, &o, prompt, prompt_count);
+
+    o.completions = 3, o.temperature = 1, o.top_tokens = 5, o.seed = 11;
+    answers several = run(engine, &o, prompt, prompt_count);
+    CHECK(several.finished == 3 && several.count[0] == 6 && several.count[2] == 6);
+    CHECK(memcmp(several.tokens[0], several.tokens[1], sizeof several.tokens[0]) != 0);
+    CHECK(several.logprob[0] < 0 && isfinite(several.logprob[0]));
+    o = plain(6), o.temperature = 1, o.seed = 12;
+    CHECK(memcmp(run(engine, &o, prompt, prompt_count).tokens[0], several.tokens[1], sizeof several.tokens[0]) == 0);
+
+    o = plain(0), o.flags |= ALIA_REQUEST_PROMPT_SCORES;
+    answers scores = run(engine, &o, prompt, prompt_count);
+    CHECK(scores.scores == prompt_count - 1 && scores.score_sum < 0);
+    o = plain(0), o.pooling = ALIA_POOLING_MEAN, o.flags |= ALIA_REQUEST_NORMALISE;
+    answers embedding = run(engine, &o, prompt, prompt_count);
+    CHECK(embedding.embeddings == 1 && fabsf(embedding.embedding_length - 1) < 1e-4f);
+
+    o = plain(20), o.deadline = 0;
+    CHECK(run(engine, &o, prompt, prompt_count).finish[0] == ALIA_FINISH_DEADLINE);
+    o = plain(200), o.context_first = 4, o.context_last = 20;
+    CHECK(run(engine, &o, prompt, prompt_count).finish[0] == ALIA_FINISH_LENGTH);
+    o = plain(6), o.context_last = 64;
+    uint64_t request;
+    CHECK(alia_engine_submit(engine, prompt, prompt_count, &o, &request) == ALIA_INVALID_ARGUMENT);
+
+    /* The model's own logits, handed back, give the model's own tokens. */
+    o = plain(6), o.flags |= ALIA_REQUEST_CHOOSE;
+    CHECK(alia_engine_submit(engine, prompt, prompt_count, &o, &request) == ALIA_OK);
+    answers chosen = {.finished = 0};
+    int choices = 0;
+    while (chosen.finished == 0 && !failures) {
+        alia_event event = ALIA_EVENT_INIT;
+        uint32_t count;
+        CHECK(alia_engine_step(engine, &event, 1, &count) == ALIA_OK);
+        if (count && event.kind == ALIA_EVENT_CHOICE) {
+            int32_t idle = 0;
+            ++choices;
+            CHECK(alia_engine_idle(engine, &idle) == ALIA_OK && idle == 1);
+            CHECK(alia_engine_choose(engine, request, 0, event.values, 3) == ALIA_INVALID_ARGUMENT);
+            CHECK(alia_engine_choose(engine, request + 1, 0, event.values, 3) == ALIA_NOT_FOUND);
+            CHECK(alia_engine_choose(engine, request, 0, event.values, (uint64_t)event.columns) == ALIA_OK);
+        } else if (count) {
+            take(&chosen, &event);
+        }
+    }
+    CHECK(choices == 6 && memcmp(chosen.tokens[0], alone.tokens[0], sizeof alone.tokens[0]) == 0);
+
+    char* json;
+    uint64_t length;
+    CHECK(alia_engine_counters(engine, &json, &length) == ALIA_OK && strstr(json, "\"generated_tokens\""));
+    alia_text_free(json);
+    CHECK(alia_engine_free(engine) == ALIA_OK);
+}
+
+static void test_sequences(alia_model* model) {
+    alia_engine* engine = open_engine(model, 8);
+    uint64_t a, b, c, n;
+    int32_t* ids;
+    CHECK(alia_sequence_new(engine, &a) == ALIA_OK);
+    alia_request_options o = plain(5);
+    o.sequence = a;
+    const answers first = run(engine, &o, prompt, prompt_count);
+    CHECK(alia_sequence_tokens(engine, a, &ids, &n) == ALIA_OK && n == prompt_count + 5);
+    CHECK(memcmp(ids, prompt, sizeof prompt) == 0 && memcmp(ids + prompt_count, first.tokens[0], 5 * sizeof *ids) == 0);
+    alia_ids_free(ids);
+
+    CHECK(alia_sequence_fork(engine, a, &b) == ALIA_OK && b != a);
+    const answers here = run(engine, &o, prompt, 3);
+    o.sequence = b;
+    CHECK(memcmp(run(engine, &o, prompt, 3).tokens[0], here.tokens[0], sizeof here.tokens[0]) == 0);
+    CHECK(alia_sequence_truncate(engine, b, prompt_count + 5) == ALIA_OK);
+    CHECK(alia_sequence_truncate(engine, b, 1000) == ALIA_INVALID_ARGUMENT);
+
+    void* state;
+    CHECK(alia_sequence_save(engine, b, &state, &n) == ALIA_OK && n > 0);
+    CHECK(alia_sequence_restore(engine, state, n, &c) == ALIA_OK);
+    o.sequence = c;
+    CHECK(memcmp(run(engine, &o, prompt, 3).tokens[0], here.tokens[0], sizeof here.tokens[0]) == 0);
+    ((char*)state)[n / 2] ^= 1;
+    CHECK(alia_sequence_restore(engine, state, n, &c) == ALIA_MALFORMED);
+    CHECK(alia_sequence_restore(engine, state, n - 1, &c) != ALIA_OK);
+    alia_bytes_free(state);
+
+    char file[] = "/tmp/alia-state-XXXXXX";
+    close(mkstemp(file));
+    CHECK(alia_sequence_save_file(engine, b, file, strlen(file)) == ALIA_OK);
+    CHECK(alia_sequence_restore_file(engine, file, strlen(file), &c) == ALIA_OK);
+    CHECK(alia_sequence_restore_file(engine, "/none", 5, &c) == ALIA_NOT_FOUND);
+    unlink(file);
+
+    CHECK(alia_sequence_free(engine, a) == ALIA_OK && alia_sequence_free(engine, a) == ALIA_NOT_FOUND);
+    o.sequence = a;
+    CHECK(alia_engine_submit(engine, prompt, 1, &o, &n) == ALIA_NOT_FOUND);
+    CHECK(alia_engine_free(engine) == ALIA_OK);
+}
+
+enum { clients = 6, each = 20 };
+typedef struct {
+    alia_engine* engine;
+    uint64_t numbers[each];
+    int first;
+} client;
+
+static void* submit_some(void* argument) {
+    client* c = argument;
+    for (int i = 0; i < each; ++i) {
+        alia_request_options o = plain(1 + (c->first + i) % 7);
+        CHECK(alia_engine_submit(c->engine, prompt, (uint64_t)(1 + (c->first + i) % prompt_count), &o,
+                                 &c->numbers[i]) == ALIA_OK);
+        if (i % 5 == 4) alia_engine_cancel(c->engine, c->numbers[i]);
+    }
+    return NULL;
+}
+
+static void test_background(alia_model* model) {
+    alia_engine* engine = open_engine(model, 8);
+    alia_event events[16];
+    uint32_t count;
+    for (int i = 0; i < 16; ++i) events[i] = (alia_event)ALIA_EVENT_INIT;
+    FAILS(alia_engine_next(engine, events, 16, 0, &count), ALIA_BUSY, "engine");
+    CHECK(alia_engine_start(engine) == ALIA_OK);
+    FAILS(alia_engine_start(engine), ALIA_BUSY, "engine");
+    FAILS(alia_engine_step(engine, events, 16, &count), ALIA_BUSY, "engine");
+    CHECK(alia_engine_next(engine, events, 16, 1, &count) == ALIA_OK && count == 0);
+
+    client all[clients];
+    pthread_t threads[clients];
+    for (int i = 0; i < clients; ++i) {
+        all[i] = (client){.engine = engine, .first = i * each};
+        pthread_create(&threads[i], NULL, submit_some, &all[i]);
+    }
+    int finished = 0, tokens = 0;
+    char seen[clients * each + 1] = {0};
+    while (finished < clients * each && !failures) {
+        CHECK(alia_engine_next(engine, events, 16, 10000, &count) == ALIA_OK && count > 0);
+        for (uint32_t i = 0; i < count; ++i) {
+            tokens += events[i].kind == ALIA_EVENT_TOKEN;
+            if (events[i].kind != ALIA_EVENT_FINISHED) continue;
+            ++finished;
+            CHECK(events[i].request <= clients * each && !seen[events[i].request]);
+            seen[events[i].request] = 1;
+            CHECK(events[i].finish == ALIA_FINISH_LENGTH || events[i].finish == ALIA_FINISH_CANCELLED);
+        }
+    }
+    for (int i = 0; i < clients; ++i) pthread_join(threads[i], NULL);
+    CHECK(tokens > clients * each);
+
+    /* Stopped and pulled, an engine goes on where it was. */
+    alia_request_options o = plain(5);
+    uint64_t request;
+    CHECK(alia_engine_stop(engine) == ALIA_OK && alia_engine_stop(engine) == ALIA_OK);
+    CHECK(alia_engine_submit(engine, prompt, prompt_count, &o, &request) == ALIA_OK);
+    for (finished = 0; !finished && !failures;) {
+        CHECK(alia_engine_step(engine, events, 16, &count) == ALIA_OK);
+        for (uint32_t i = 0; i < count; ++i) finished |= events[i].kind == ALIA_EVENT_FINISHED;
+    }
+    CHECK(alia_engine_start(engine) == ALIA_OK);
+    CHECK(alia_engine_submit(engine, prompt, prompt_count, &o, &request) == ALIA_OK);
+    CHECK(alia_engine_free(engine) == ALIA_OK); /* in mid-generation */
+}
+
+static void* wait_for_ever(void* engine) {
+    alia_event event = ALIA_EVENT_INIT;
+    uint32_t count;
+    return (void*)(intptr_t)alia_engine_next(engine, &event, 1, -1, &count);
+}
+
+static void test_waiting(alia_model* model) {
+    alia_engine* engine = open_engine(model, 8);
+    pthread_t thread;
+    void* status;
+    CHECK(alia_engine_start(engine) == ALIA_OK);
+    pthread_create(&thread, NULL, wait_for_ever, engine);
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    CHECK(alia_engine_free(engine) == ALIA_OK);
+    pthread_join(thread, &status);
+    CHECK((intptr_t)status == ALIA_BAD_HANDLE);
+}
+
+/* The model's files, read whole. */
+enum { file_count = 3 };
+static const char* names[file_count] = {"config.json", "generation_config.json", "model.safetensors"};
+static char* contents[file_count];
+static uint64_t sizes[file_count];
+
+static int find(const char* name, uint64_t length) {
+    for (int i = 0; i < file_count; ++i)
+        if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0) return i;
+    return -1;
+}
+static int64_t size_of_file(void* user, const char* name, uint64_t length) {
+    const int i = find(name, length);
+    (void)user;
+    return i < 0 ? -1 : (int64_t)sizes[i];
+}
+static int32_t read_file(void* user, const char* name, uint64_t length, int64_t offset, void* to, uint64_t bytes) {
+    int* left = user;
+    if (left && --*left < 0) return 1;
+    memcpy(to, contents[find(name, length)] + offset, bytes);
+    return 0;
+}
+
+static void test_sources(alia_model* model) {
+    alia_memory_file files[file_count];
+    for (int i = 0; i < file_count; ++i) {
+        char name[512];
+        snprintf(name, sizeof name, "%s/%s", path, names[i]);
+        FILE* f = fopen(name, "rb");
+        CHECK(f != NULL);
+        if (!f) return;
+        fseek(f, 0, SEEK_END);
+        sizes[i] = (uint64_t)ftell(f);
+        contents[i] = malloc(sizes[i]);
+        rewind(f);
+        CHECK(fread(contents[i], 1, sizes[i], f) == sizes[i]);
+        fclose(f);
+        files[i] = (alia_memory_file)ALIA_MEMORY_FILE_INIT;
+        files[i].name = names[i], files[i].name_length = strlen(names[i]);
+        files[i].bytes = contents[i], files[i].length = sizes[i];
+    }
+    alia_request_options o = plain(8);
+    alia_engine* engine = open_engine(model, 8);
+    const answers expected = run(engine, &o, prompt, prompt_count);
+    CHECK(alia_engine_free(engine) == ALIA_OK);
+
+    alia_model* loaded;
+    CHECK(alia_model_open_memory(files, file_count, NULL, &loaded) == ALIA_OK);
+    engine = open_engine(loaded, 8);
+    CHECK(memcmp(run(engine, &o, prompt, prompt_count).tokens, expected.tokens, sizeof expected.tokens) == 0);
+    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(loaded) == ALIA_OK);
+    CHECK(alia_model_open_memory(files, 1, NULL, &loaded) != ALIA_OK && strstr(alia_error_message(), "memory"));
+    files[2].length -= 10;
+    CHECK(alia_model_open_memory(files, file_count, NULL, &loaded) == ALIA_TRUNCATED);
+    BAD(alia_model_open_memory(files, 0, NULL, &loaded), "files");
+    files[1].name = names[0], files[1].name_length = strlen(names[0]);
+    FAILS(alia_model_open_memory(files, 2, NULL, &loaded), ALIA_DUPLICATE, "files[1]");
+
+    alia_reader reader = ALIA_READER_INIT;
+    BAD(alia_model_open_reader(&reader, NULL, 0, NULL, &loaded), "reader");
+    reader.file_size = size_of_file, reader.read = read_file;
+    CHECK(alia_model_open_reader(&reader, NULL, 0, NULL, &loaded) == ALIA_OK);
+    engine = open_engine(loaded, 8);
+    CHECK(memcmp(run(engine, &o, prompt, prompt_count).tokens, expected.tokens, sizeof expected.tokens) == 0);
+    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(loaded) == ALIA_OK);
+    for (int fails = 0; fails < 3; ++fails) {
+        int left = fails;
+        reader.user = &left;
+        CHECK(alia_model_open_reader(&reader, NULL, 0, NULL, &loaded) == ALIA_IO &&
+              strstr(alia_error_message(), "reader/"));
+    }
+    CHECK(alia_model_open_reader(&reader, "none.gguf", 9, NULL, &loaded) == ALIA_NOT_FOUND);
+    for (int i = 0; i < file_count; ++i) free(contents[i]);
+}
+
+#define SET(kind, options, name, value) alia_##kind##_options_set(options, name, strlen(name), value, strlen(value))
+static void test_names(void) {
+    alia_model_options m = ALIA_MODEL_OPTIONS_INIT;
+    alia_engine_options e = ALIA_ENGINE_OPTIONS_INIT;
+    alia_request_options r = ALIA_REQUEST_OPTIONS_INIT;
+    CHECK(SET(model, &m, "threads", "3") == ALIA_OK && m.threads == 3);
+    CHECK(SET(engine, &e, "positions", "8192") == ALIA_OK && e.positions == 8192);
+    CHECK(SET(request, &r, "top_p", "0.25") == ALIA_OK && r.top_p == 0.25);
+    CHECK(SET(request, &r, "seed", "18446744073709551615") == ALIA_OK && r.seed == UINT64_MAX);
+    FAILS(SET(request, &r, "top_pp", "1"), ALIA_NOT_FOUND, "name");
+    CHECK(strstr(alia_error_message(), "\"top_p\"") != NULL);
+    BAD(SET(request, &r, "top_k", "3000000000"), "value");
+    BAD(SET(request, &r, "top_k", "1 "), "value");
+    BAD(SET(request, &r, "top_k", ""), "value");
+    BAD(alia_request_options_set(NULL, "top_k", 5, "1", 1), "options");
+    r.size = 64;
+    FAILS(SET(request, &r, "priority", "1"), ALIA_UNSUPPORTED, "options");
+    CHECK(r.top_k == -1);
+}
+
+int main(int argc, char** argv) {
+    if (argc != 2) return 2;
+    path = argv[1];
+    alia_model* model = open_model();
+    test_requests(model);
+    test_sequences(model);
+    test_background(model);
+    test_waiting(model);
+    test_sources(model);
+    test_names();
+    CHECK(alia_model_free(model) == ALIA_OK);
+    printf("%s\n", failures ? "failed" : "all passed");
+    return failures != 0;
+}
