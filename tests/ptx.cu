@@ -31,6 +31,7 @@ struct OnCard {
     explicit OnCard(const std::vector<T>& v) : count(v.size()) {
         need(cudaMalloc(&data, count * sizeof(T)), "cudaMalloc");
         need(cudaMemcpy(data, v.data(), count * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
+        need(cudaDeviceSynchronize(), "cudaMemcpy");  // it may still be on its way, and `stream` waits for none
     }
     explicit OnCard(size_t n) : OnCard(std::vector<T>(n)) {}
     OnCard(const OnCard&) = delete;
