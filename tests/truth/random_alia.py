@@ -1,0 +1,59 @@
+"""Compares `alia logits` on a random BF16 model of ALIA's shape, made small, with llama.py and, where PyTorch and
+transformers are installed, with those too. Prints one JSON line for each comparison; fails where one is too far away.
+
+    python3 tests/truth/random_alia.py --alia build/gpu/bindings/cli/alia --device cuda:0 --dir /tmp/random-alia
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+import llama
+import make_models
+from compare_logits import compare
+
+# ALIA-40b's head size, eight query heads a KV head, FFN of three times the width, untied embeddings.
+SHAPE = dict(hidden=2048, heads=16, kv=2, dim=128, ffn=6144, vocab=8192, layers=4, tied=False, eps=1e-5, base=10000.0)
+MAX_KL = 1e-3  # nats, mean over the positions: products take operands, and the cache keeps K and V, in BF16
+
+
+def truths(model, ids):
+    yield "llama.py (NumPy, double precision)", llama.forward(llama.load(model), ids)
+    try:
+        import torch
+        import transformers
+        from transformers_logits import logits
+    except ImportError as e:
+        print(f"random_alia.py: no comparison with transformers: {e}", file=sys.stderr)
+        return
+    yield f"transformers {transformers.__version__}, PyTorch {torch.__version__} (double precision)", logits(model, ids, False)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--alia", required=True, help="the command line")
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--dir", required=True, help="folder for the model and the logits")
+    parser.add_argument("--positions", type=int, default=200)
+    args = parser.parse_args()
+    os.makedirs(args.dir, exist_ok=True)
+    model, ids_file, ours_file = (os.path.join(args.dir, name) for name in ("model", "ids.txt", "ours.npy"))
+    make_models.write_huggingface(model, SHAPE, make_models.weights(SHAPE), "BF16",
+                                  extra={"max_position_embeddings": 4096})
+    ids = [int(i) for i in np.random.default_rng(7).integers(3, SHAPE["vocab"], args.positions)]
+    with open(ids_file, "w") as f:
+        f.write(" ".join(map(str, ids)))
+    subprocess.run([args.alia, "logits", model, "--ids", ids_file, "--out", ours_file, "--device", args.device], check=True)
+    ours, bad = np.load(ours_file), False
+    for name, truth in truths(model, ids):
+        found = compare(truth, ours)
+        bad |= not found["mean_kl"] <= MAX_KL
+        print(json.dumps({"truth": name, "device": args.device, **found, "max_mean_kl": MAX_KL}), flush=True)
+    sys.exit(bad)
+
+
+if __name__ == "__main__":
+    main()
