@@ -1,6 +1,8 @@
 // The CUDA device: finding cards, memory, copies, the runtime's errors, and the table.
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <thread>
 
 #include "kernels/cuda/device.h"
@@ -16,7 +18,8 @@ constexpr int least_capability = 80;  // mma of bf16 and asynchronous copies
 bool sticky(cudaError_t e) {
     for (cudaError_t s : {cudaErrorIllegalAddress, cudaErrorLaunchTimeout, cudaErrorAssert, cudaErrorHardwareStackError,
                           cudaErrorIllegalInstruction, cudaErrorMisalignedAddress, cudaErrorInvalidAddressSpace,
-                          cudaErrorInvalidPc, cudaErrorLaunchFailure, cudaErrorECCUncorrectable})
+                          cudaErrorInvalidPc, cudaErrorLaunchFailure, cudaErrorECCUncorrectable,
+                          cudaErrorNvlinkUncorrectable, cudaErrorContextIsDestroyed, cudaErrorUnknown})
         if (e == s) return true;
     return false;
 }
@@ -149,12 +152,16 @@ void check(Queue& q, cudaError_t e, const char* what) {
         fail(Status::device_lost, "cuda:%d is lost: %s (%s) in %s; open it again in a new process", q.ordinal, q.loss,
              cudaGetErrorString(e), what);
     }
-    const Status status =
-        e == cudaErrorMemoryAllocation                               ? Status::out_of_memory
-        : e == cudaErrorNoDevice || e == cudaErrorDevicesUnavailable ? Status::device_unavailable
-        : e == cudaErrorInsufficientDriver || e == cudaErrorInvalidDevice || e == cudaErrorNoKernelImageForDevice
-            ? Status::device_unavailable
-            : Status::internal;
+    if (e == cudaErrorNoKernelImageForDevice)
+        fail(Status::device_unavailable,
+             "this build has no code for cuda:%d, of compute capability %d.%d: build it with -DALIA_CUDA_ARCHS=%d, or "
+             "use "
+             "\"cpu\"",
+             q.ordinal, q.capability / 10, q.capability % 10, q.capability);
+    const Status status = e == cudaErrorMemoryAllocation                                    ? Status::out_of_memory
+                          : e == cudaErrorNoDevice || e == cudaErrorDevicesUnavailable      ? Status::device_unavailable
+                          : e == cudaErrorInsufficientDriver || e == cudaErrorInvalidDevice ? Status::device_unavailable
+                                                                                            : Status::internal;
     fail(status, "cuda:%d: %s (%s) in %s", q.ordinal, cudaGetErrorName(e), cudaGetErrorString(e), what);
 }
 
@@ -239,15 +246,26 @@ void release(Stream* s, void* memory, Home home) {
     int before = -1;
     cudaGetDevice(&before);
     cudaSetDevice(q.ordinal);
+    if (home == Home::host) cudaStreamSynchronize(q.stream);  // cudaFree waits for those who use the memory by itself
     home == Home::host ? cudaFreeHost(memory) : cudaFree(memory);
     if (before >= 0) cudaSetDevice(before);
     cudaGetLastError();
 }
 
+// Through pinned memory, so that the caller may change its own as soon as this returns: whether the runtime would have
+// read it by then is not promised, and where the card reaches all host memory it need not have.
 void write(Stream* s, void* to, const void* host, int64_t bytes) {
+    constexpr int64_t least = 64 << 10, most = 4 << 20;  // of a slot
     Queue& q = queue(s);
     const Current current(q);
-    if (bytes > 0) check(q, cudaMemcpyAsync(to, host, size_t(bytes), cudaMemcpyDefault, q.stream), "cudaMemcpyAsync");
+    for (int64_t at = 0; at < bytes; at += most) {
+        const int64_t count = std::min(bytes - at, most);
+        Slot& slot = take_slot(q, std::max(count, least), 0);
+        std::memcpy(slot.host, static_cast<const char*>(host) + at, size_t(count));
+        check(q, cudaMemcpyAsync(static_cast<char*>(to) + at, slot.host, size_t(count), cudaMemcpyDefault, q.stream),
+              "cudaMemcpyAsync");
+        check(q, cudaEventRecord(slot.done, q.stream), "cudaEventRecord");
+    }
 }
 
 void read(Stream* s, void* host, const void* from, int64_t bytes) {
