@@ -112,7 +112,7 @@ void generate(Answer& answer, alia_engine* engine, const Prompt& prompt, const O
 }
 
 const char* finish_name(int32_t finish) {
-    constexpr const char* names[] = {"none", "stop", "length", "context", "cancelled"};
+    constexpr const char* names[] = {"none", "stop", "length", "context", "cancelled", "deadline", "error"};
     return finish >= 0 && finish < int32_t(std::size(names)) ? names[finish] : "unknown";
 }
 
