@@ -57,6 +57,7 @@ struct Block {
     uint32_t epoch = 0;
     uint32_t warp_epoch[most_threads / warp_size];
     bool failed = false;
+    bool waited = false;  // some thread of the launch, for the kernel before
     uint64_t random = 1;
 
     uint64_t draw(uint64_t n) {
@@ -218,7 +219,7 @@ void run_block(Block& b, uint32_t number) {
     for (unsigned i = 0; i < b.count; ++i) {
         Thread& t = b.threads[i];
         t.index = {i % size.x, i / size.x % size.y, i / size.x / size.y};
-        t.actor = {.launch = launches, .previous = b.launch->overlaps ? launches - 1 : 0, .block = number, .thread = i};
+        t.actor = {.launch = launches, .previous = b.launch->previous, .block = number, .thread = i};
         t.wait = Wait::nothing;
         t.copies.clear();
         t.groups = 0;
@@ -274,12 +275,12 @@ const std::vector<std::string>& reports() { return found; }
 const std::vector<Site>& sites() { return met; }
 void forget_reports() { found.clear(), met.clear(); }
 
-bool run(const Launch& launch) {
+uint32_t run(const Launch& launch) {
     Block& b = the_block();
     ++launches;
     b.launch = &launch;
     b.count = launch.block.x * launch.block.y * launch.block.z;
-    b.failed = false;
+    b.failed = b.waited = false;
     b.random = (options.seed + launches) * 0x9E3779B97F4A7C15u | 1;
     running = &b;
     uint32_t number = 0;
@@ -290,7 +291,12 @@ bool run(const Launch& launch) {
                 run_block(b, number++);
             }
     running = nullptr;
-    return !b.failed;
+    // The kernel behind it waits for this one alone: for those before, this one must have waited.
+    if (!b.failed && launch.previous && !b.waited) {
+        add_report(b, "the kernel ends and has not waited for the kernel before it");
+        b.failed = true;
+    }
+    return b.failed ? 0 : launches;
 }
 
 Index thread_index() { return me().index; }
@@ -372,7 +378,13 @@ void misaligned(const void* p) {
     if (running && running->current && !busy) report("touches memory that is not aligned to its type, at %p", p);
 }
 
-void wait_grid() { me().actor.previous = 0; }
+void wait_grid() {
+    running->waited = true;
+    me().actor.previous = 0;
+}
+void begin_next_grid() {
+    if (me().actor.previous) report("lets the next kernel begin and has not waited for the kernel before");
+}
 
 void touch(const void* p, size_t bytes, bool write, bool aligned) {
     Block* b = running;

@@ -15,10 +15,10 @@ struct Launch {
     size_t argument_bytes;
     Index grid, block;
     size_t shared = 0;
-    bool overlaps = false;  // may begin before the kernel before it has ended
+    uint32_t previous = 0;  // the kernel that may not have ended when this one begins, as run() numbered it; 0: none
 };
-// Runs every block. False where something was found, which is then the last of reports().
-bool run(const Launch&);
+// Runs every block; the kernel's number, from 1. 0 where something was found, which is then the last of reports().
+uint32_t run(const Launch&);
 
 // ---- What kernels call, on the running thread
 
@@ -38,6 +38,7 @@ void copy_later(void* shared, const void* global, bool valid);
 void close_copies();
 void wait_copies(int pending, Site);
 void wait_grid();
+void begin_next_grid();
 
 [[noreturn, gnu::format(printf, 1, 2)]] void report(const char* format, ...);  // ends the kernel
 // An access of the running thread; nothing outside of kernels.

@@ -11,15 +11,16 @@ namespace {
 constexpr size_t space = size_t(1) << 36, page = 4096, offset = 256;
 constexpr uint8_t allocated = 1, written = 2, arriving = 4;
 
-// The last thread that read or wrote a word, and which of its bytes.
+// The last thread that read or wrote a word.
 struct Touch {
     uint32_t launch, block, epoch;
-    uint32_t thread : 10, bytes : 4, many : 2, warp_epoch : 16;
+    uint32_t thread : 10, many : 2, warp_epoch : 16;
 };
 enum Many : uint32_t { one, warp, block, launch };  // threads of a warp, of several warps, of several blocks
 struct Word {
     Touch write, read;
 };
+constexpr uint32_t split = ~0u;  // as write.launch: a part of the word was touched, so that its bytes are told apart
 
 uint8_t* reserve(size_t bytes) {
     void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -29,6 +30,7 @@ struct Space {
     uint8_t* data = reserve(space);
     uint8_t* state = reserve(space);
     Word* words = reinterpret_cast<Word*>(reserve(space / 4 * sizeof(Word)));
+    Word* bytes = reinterpret_cast<Word*>(reserve(space * sizeof(Word)));  // of words that are split
     uint8_t* shared = data + page;
     size_t next = page + shared_capacity / page * page + 2 * page;
     struct Allocation {
@@ -66,46 +68,54 @@ bool ordered(const Touch& t, const Actor& a, bool shared) {
     return same_warp(t.thread, a.thread) && t.warp_epoch < (a.warp_epoch & 0xFFFF);
 }
 
-Touch touch_of(const Actor& a, uint32_t bytes) {
-    return {a.launch, a.block, a.epoch, a.thread & 1023, bytes & 15, one, a.warp_epoch & 0xFFFF};
-}
+Touch touch_of(const Actor& a) { return {a.launch, a.block, a.epoch, a.thread & 1023, one, a.warp_epoch & 0xFFFF}; }
 
-void add_read(Touch& t, const Actor& a, uint32_t bytes, bool shared) {
+void add_read(Touch& t, const Actor& a, bool shared) {
     if (t.launch != a.launch || (shared && t.block != a.block) ||
         (t.block == a.block && t.many != launch && t.epoch < a.epoch)) {
-        t = touch_of(a, bytes);
+        t = touch_of(a);
         return;
     }
     const uint32_t many = t.block != a.block               ? launch
                           : !same_warp(t.thread, a.thread) ? block
                           : t.thread != (a.thread & 1023)  ? warp
                                                            : one;
-    const uint32_t before = t.many, all = t.bytes | bytes;
-    t = touch_of(a, all);
+    const uint32_t before = t.many;
+    t = touch_of(a);
     t.many = many > before ? many : before;
 }
 
+const char* check(const Actor& a, Word& word, bool write, bool shared) {
+    if (!ordered(word.write, a, shared))
+        return write ? "writes what another thread writes, with no barrier between"
+                     : "reads what another thread writes, with no barrier between";
+    if (!write) {
+        add_read(word.read, a, shared);
+        return nullptr;
+    }
+    if (!ordered(word.read, a, shared)) return "writes what another thread reads, with no barrier between";
+    word.write = touch_of(a);
+    return nullptr;
+}
+
 const char* check(const Actor& a, const uint8_t* p, size_t bytes, bool write) {
-    const bool shared = p >= memory().shared && p < memory().shared + shared_capacity;
-    const size_t first = size_t(p - memory().data), last = first + bytes;
-    for (size_t w = first / 4; w * 4 < last; ++w) {
-        uint32_t mask = 15;
-        if (w * 4 < first) mask &= 15u << (first - w * 4);
-        if (w * 4 + 4 > last) mask &= 15u >> (w * 4 + 4 - last);
-        Word& word = memory().words[w];
-        if (word.write.bytes & mask && !ordered(word.write, a, shared))
-            return write ? "writes what another thread writes, with no barrier between"
-                         : "reads what another thread writes, with no barrier between";
-        if (!write) {
-            add_read(word.read, a, mask, shared);
+    Space& m = memory();
+    const bool shared = p >= m.shared && p < m.shared + shared_capacity;
+    const size_t last = size_t(p - m.data) + bytes;
+    for (size_t at = size_t(p - m.data); at < last;) {
+        Word& word = m.words[at / 4];
+        const bool whole = at % 4 == 0 && at + 4 <= last;
+        if (whole && word.write.launch != split) {
+            if (const char* wrong = check(a, word, write, shared)) return wrong;
+            at += 4;
             continue;
         }
-        if (word.read.bytes & mask && !ordered(word.read, a, shared))
-            return "writes what another thread reads, with no barrier between";
-        const bool mine = word.write.launch == a.launch && word.write.block == a.block &&
-                          word.write.thread == (a.thread & 1023) && word.write.epoch == a.epoch;
-        const uint32_t before = mine ? word.write.bytes : 0;
-        word.write = touch_of(a, before | mask);
+        if (word.write.launch != split) {
+            for (size_t i = 0; i < 4; ++i) m.bytes[at / 4 * 4 + i] = word;
+            word.write.launch = split;
+        }
+        for (const size_t end = at / 4 * 4 + 4; at < last && at < end; ++at)
+            if (const char* wrong = check(a, m.bytes[at], write, shared)) return wrong;
     }
     return nullptr;
 }
@@ -133,7 +143,12 @@ void release(void* p) {
     auto found = memory().allocations.find(static_cast<uint8_t*>(p));
     const size_t bytes = found->second.bytes;
     std::memset(state_of(p), 0, bytes);
-    madvise(found->first - offset, (bytes + offset + page - 1) / page * page, MADV_DONTNEED);
+    // Addresses are not given twice: what is known of them can go too.
+    Space& m = memory();
+    const size_t first = size_t(found->first - offset - m.data), whole = (bytes + offset + page - 1) / page * page;
+    madvise(m.data + first, whole, MADV_DONTNEED);
+    madvise(m.words + first / 4, whole / 4 * sizeof(Word), MADV_DONTNEED);
+    madvise(m.bytes + first, whole * sizeof(Word), MADV_DONTNEED);
     memory().allocations.erase(found);
 }
 

@@ -26,7 +26,7 @@ struct EmulatedStream {
     int device = 0;
     std::deque<Work> queue;
     int64_t queued = 0, done = 0;
-    bool after_kernel = false;  // the last work done was a kernel
+    uint32_t after_kernel = 0;  // the number of the last work done, where that was a kernel
     bool capturing = false, capture_failed = false;
     std::vector<Work> captured;
 };
@@ -75,7 +75,7 @@ cudaError_t run_one(EmulatedStream* s) {
     s->queue.pop_front();
     ++s->done;
     const cudaError_t e = lost != cudaSuccess ? lost : w.act();
-    s->after_kernel = w.kernel;
+    if (!w.kernel) s->after_kernel = 0;
     if (e != cudaSuccess) lost = e;
     return e;
 }
@@ -159,13 +159,14 @@ cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t& c, void (
                            {c.gridDim.x, c.gridDim.y, c.gridDim.z},
                            {c.blockDim.x, c.blockDim.y, c.blockDim.z},
                            c.dynamicSmemBytes,
-                           overlaps};
+                           0};
     return tell(queue(
         stream,
-        [launch, arguments = std::move(arguments), stream] {
+        [launch, overlaps, arguments = std::move(arguments), stream] {
             Launch now = launch;
-            now.overlaps = launch.overlaps && stream->after_kernel;
-            return run(now) ? cudaSuccess : cudaErrorLaunchFailure;
+            if (overlaps) now.previous = stream->after_kernel;
+            stream->after_kernel = run(now);
+            return stream->after_kernel ? cudaSuccess : cudaErrorLaunchFailure;
         },
         true));
 }

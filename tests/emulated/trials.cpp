@@ -23,6 +23,9 @@ enum class Fault {
     no_copy_wait,
     no_copy_barrier,
     no_grid_wait,
+    never_waits,
+    early_next,
+    other_half,
     absent_lane,
     across_blocks,
     freed,
@@ -91,6 +94,16 @@ __global__ void copy_kernel(const float* x, float* y) {
     y[thread] = s.numbers[threads - 1 - thread];
 }
 
+// Numbers of two bytes doubled in place, by blocks of an odd number of them, so that words are shared by threads and
+// blocks.
+template <Fault fault>
+__global__ void halves_kernel(uint16_t* x) {
+    if (fault == Fault::early_next) alia::grid_launch_next();
+    if (fault != Fault::never_waits) alia::grid_wait();
+    const int at = int(blockIdx.x) * (threads - 1) + int(threadIdx.x);
+    if (int(threadIdx.x) < threads - 1) x[at] = uint16_t(x[at] + x[fault == Fault::other_half ? at ^ 1 : at]);
+}
+
 // Memory and a stream for a launch or two.
 struct Bench {
     cudaStream_t stream = nullptr;
@@ -143,6 +156,13 @@ void no_grid_wait() {
     b.run(sum_kernel<Fault::none>, 3, b.x, b.y, Bench::n);
     b.run(sum_kernel<Fault::no_grid_wait>, 1, b.y, b.x, 3);
 }
+template <Fault fault>
+void halves() {
+    Bench b;
+    const Bench other;
+    b.run(sum_kernel<Fault::none>, 1, other.x, b.y, Bench::n);
+    b.run(halves_kernel<fault>, 3, reinterpret_cast<uint16_t*>(b.x));
+}
 void freed() {
     Bench b;
     float* gone;
@@ -161,6 +181,7 @@ constexpr Trial all[] = {
     {"right warp operations", nullptr, other<Fault::none>},
     {"right copies", nullptr, copy<Fault::none>},
     {"right kernels one after the other", nullptr, two_kernels},
+    {"right halves of words", nullptr, halves<Fault::none>},
     {"no barrier after writing", "no barrier between", sum<Fault::no_barrier>, "never written"},
     {"no barrier in the loop", "no barrier between", sum<Fault::early_barrier>},
     {"no barrier of the warp", "no barrier between", sum<Fault::no_warp_barrier>},
@@ -172,6 +193,9 @@ constexpr Trial all[] = {
     {"no wait for copies", "asynchronous copy", copy<Fault::no_copy_wait>, "never written"},
     {"no barrier after copies", "no barrier between", copy<Fault::no_copy_barrier>, "never written"},
     {"no wait for the kernel before", "another thread", no_grid_wait},
+    {"a kernel that never waits for the one before", "has not waited", halves<Fault::never_waits>},
+    {"the next kernel begins before this one has waited", "has not waited", halves<Fault::early_next>},
+    {"the other half of a word", "no barrier between", halves<Fault::other_half>},
     {"a lane that has ended", "a lane that is not there", other<Fault::absent_lane>},
     {"blocks that write one number", "no barrier between", sum<Fault::across_blocks>},
     {"memory that was freed", "not allocated", freed},

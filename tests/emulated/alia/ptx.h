@@ -138,6 +138,6 @@ inline float exp2_fast(float x) {
 }
 
 inline void grid_wait() { emulated::wait_grid(); }
-inline void grid_launch_next() {}
+inline void grid_launch_next() { emulated::begin_next_grid(); }
 
 }  // namespace alia
