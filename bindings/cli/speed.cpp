@@ -146,7 +146,7 @@ class Bench {
         for (int64_t i = 0; i < tokens; ++i)
             ids.push_back(int32_t((state = state * 1664525 + 1013904223) % uint64_t(vocabulary)));
         alia_request_options options = ALIA_REQUEST_OPTIONS_INIT;
-        options.flags = ALIA_REQUEST_IGNORE_EOS;
+        options.flags = ALIA_REQUEST_IGNORE_EOS | ALIA_REQUEST_DO_NOT_SHARE;  // each prompt is computed
         options.max_tokens = generated;
         options.temperature = 0;
         uint64_t request = 0;
