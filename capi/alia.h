@@ -494,8 +494,8 @@ ALIA_API alia_status alia_engine_choose(alia_engine* engine, uint64_t request, i
 ALIA_API alia_status alia_engine_idle(alia_engine* engine, int32_t* idle);
 
 /* Background mode: a thread of the library steps whenever there is something to do. Its events are those of
- * alia_engine_step, in the same order. While 4,096 of them wait to be taken it pauses. ALIA_BUSY where it runs already;
- * ALIA_OUT_OF_MEMORY. */
+ * alia_engine_step, in the same order. While 4,096 of them wait to be taken it pauses. Waits for a step that runs in
+ * another thread. ALIA_BUSY where it runs already; ALIA_OUT_OF_MEMORY. */
 ALIA_API alia_status alia_engine_start(alia_engine* engine);
 
 /* Waits until events are there or `milliseconds` are over (0: not at all; -1: without end), and hands them out as

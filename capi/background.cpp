@@ -26,9 +26,10 @@ alia_event KeptEvent::lend() const {
 }
 
 void EngineHandle::start() {
+    std::lock_guard one(control);
+    const Turn turn(*this);
     std::lock_guard hold(lock);
     if (running) fail(Status::busy, Place{{}, "engine"}, "runs in the background already");
-    if (thread.joinable()) thread.join();
     ending = false;
     const auto error = attempt([&] { thread = std::thread([this] { loop(); }); });
     if (error) fail(Status::out_of_memory, "the system gives no thread: %s", error->message);
@@ -36,6 +37,7 @@ void EngineHandle::start() {
 }
 
 void EngineHandle::stop() {
+    std::lock_guard one(control);
     {
         std::lock_guard hold(lock);
         ending = true;
@@ -67,18 +69,21 @@ void EngineHandle::loop() {
             std::unique_lock hold(lock);
             work.wait(hold, [&] {
                 const bool room = kept.size() < most_kept && !failure;
-                return ending || (room && (woken || !(engine.idle() || engine.blocked())));
+                return ending || (room && (woken || untaken > 0 || !(engine.idle() || engine.blocked())));
             });
             if (ending) return;
             woken = false;
         }
         while (callers > 0) std::this_thread::yield();
+        // An event that there is no memory to keep stays where it is, and so do those behind it.
         const auto error = attempt([&] {
             std::lock_guard turn(stepping);
-            for (const Event& e : engine.step()) {
-                KeptEvent event(e, columns);
+            for (auto now = stepped(); !now.empty(); now = events) {
+                std::list<KeptEvent> event;
+                event.emplace_back(now[0], columns);
                 std::lock_guard hold(lock);
-                kept.push_back(std::move(event));
+                kept.splice(kept.end(), event);
+                handed_out(1);
             }
         });
         std::lock_guard hold(lock);

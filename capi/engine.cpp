@@ -16,6 +16,16 @@ std::shared_ptr<EngineHandle> find_engine(const alia_engine* engine) {
     return e;
 }
 
+std::span<const Event> EngineHandle::stepped() {
+    if (!events.empty()) return events;
+    struct Told {
+        EngineHandle& e;
+        ~Told() { e.untaken = e.events.size(); }
+    } told{*this};
+    untaken = 1;
+    return events = engine.step();
+}
+
 namespace {
 
 // The caller's array of events, whose elements lie `size` bytes apart.
@@ -38,15 +48,10 @@ struct EventArray {
 // Events that background mode left behind. What they lend lasts until the next call.
 void take_kept(EngineHandle& e, EventArray& out) {
     e.lent.clear();
-    for (; !e.kept.empty() && !out.full(); e.kept.pop_front()) {
-        e.lent.push_back(std::move(e.kept.front()));
-        out.add(e.lent.back().lend());
+    while (!e.kept.empty() && !out.full()) {
+        out.add(e.kept.front().lend());
+        e.lent.splice(e.lent.end(), e.kept, e.kept.begin());
     }
-}
-
-void take_stepped(EngineHandle& e, EventArray& out) {
-    const int64_t columns = e.engine.model().config.vocabulary;
-    for (; !e.events.empty() && !out.full(); e.events = e.events.subspan(1)) out.add(event_of(e.events[0], columns));
 }
 
 [[noreturn]] void freed_meanwhile() { fail(Status::bad_handle, Place{{}, "engine"}, "was freed during the call"); }
@@ -63,9 +68,11 @@ void step(EngineHandle& e, const alia_engine* engine, EventArray& out) {
             throw Error(error);
         }
     }
-    if (e.events.empty()) e.events = e.engine.step();
+    const std::span<const Event> events = e.stepped();
     if (!handle_stands(engine, Kind::engine)) freed_meanwhile();
-    take_stepped(e, out);
+    const int64_t columns = e.engine.model().config.vocabulary;
+    while (out.count < events.size() && !out.full()) out.add(event_of(events[out.count], columns));
+    e.handed_out(out.count);
 }
 
 void next(EngineHandle& e, int64_t milliseconds, EventArray& out) {
@@ -199,9 +206,10 @@ alia_status alia_engine_idle(alia_engine* engine, int32_t* idle) {
     return guard([&] {
         auto e = find_engine(engine);
         not_null(idle, "idle");
+        // In this order: a step that has just left the engine idle still counts its events.
+        const bool nothing = (e->engine.idle() || e->engine.blocked()) && e->untaken == 0;
         std::lock_guard hold(e->lock);
-        const bool nothing = e->engine.idle() || e->engine.blocked();
-        *idle = nothing && e->kept.empty() && (e->running || e->events.empty());
+        *idle = nothing && e->kept.empty();
     });
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
-#include <deque>
+#include <list>
 #include <mutex>
 #include <thread>
 
@@ -33,15 +33,19 @@ struct EngineHandle {
     // them in first.
     std::mutex stepping;
     std::atomic<int> callers{0};
-    std::span<const Event> events;  // pull mode: of the last step, not taken yet
+    std::span<const Event> events;     // of the last step, not handed out yet; under `stepping`
+    std::atomic<size_t> untaken{0};    // of these; not 0 while a step runs
+    std::span<const Event> stepped();  // `events`, of a new step where there are none. Under `stepping`
+    void handed_out(size_t count) { untaken = (events = events.subspan(count)).size(); }
 
     // Background mode.
+    std::mutex control;  // of starting and stopping
     std::thread thread;
     std::mutex lock;               // of all below
     std::condition_variable work;  // something was submitted, taken, or is to end
     std::condition_variable news;  // events came, or nothing more will
-    std::deque<KeptEvent> kept;    // not taken yet
-    std::deque<KeptEvent> lent;    // by the last alia_engine_next
+    std::list<KeptEvent> kept;     // not taken yet
+    std::list<KeptEvent> lent;     // by the last alia_engine_next
     std::optional<Error> failure;  // of a step, not told yet
     bool running = false, ending = false, closed = false, woken = false;
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <fcntl.h>
 #include <filesystem>
+#include <optional>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,14 @@ constinit thread_local const FileSource* source = nullptr;
 std::string name_in(const FileSource& s, const std::string& path) {
     const std::string begin = s.root + "/";
     return path.starts_with(begin) ? path.substr(begin.size()) : std::string();
+}
+
+// Nothing where there is no such file; where the system does not say, that is no answer.
+std::optional<struct stat> look_at(const std::string& path) {
+    struct stat about;
+    if (::stat(path.c_str(), &about) == 0) return about;
+    if (errno != ENOENT && errno != ENOTDIR) fail(Status::io, {path}, "cannot look for it: %s", std::strerror(errno));
+    return {};
 }
 
 // Memory of its own, which goes page by page as it is forgotten.
@@ -98,8 +107,8 @@ void File::forget(const std::byte* data, size_t size) const {
 
 bool is_directory(const std::string& path) {
     if (source) return path == source->root;
-    struct stat about;
-    return ::stat(path.c_str(), &about) == 0 && S_ISDIR(about.st_mode);
+    const auto about = look_at(path);
+    return about && S_ISDIR(about->st_mode);
 }
 
 bool file_exists(const std::string& path) {
@@ -107,8 +116,7 @@ bool file_exists(const std::string& path) {
         const std::string name = name_in(*source, path);
         return !name.empty() && source->size(name) >= 0;
     }
-    struct stat about;
-    return ::stat(path.c_str(), &about) == 0;
+    return look_at(path).has_value();
 }
 
 std::vector<std::string> list_directory(const std::string& path) {

@@ -57,6 +57,7 @@ class File {
     bool mapped = false;
 };
 
+// io where the system does not say.
 bool is_directory(const std::string& path);
 bool file_exists(const std::string& path);
 // Names of what is in it; io. A FileSource's names are not listed.

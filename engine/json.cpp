@@ -166,15 +166,18 @@ namespace {
 
 namespace ondemand = simdjson::ondemand;
 
-// Bytes that simdjson takes for a text: a padded copy, four for each byte's possible token, 5/3 for strings.
-uint64_t work_bytes(uint64_t text) { return 7 * (text + 1024) + 16384; }
+// Bytes that reading a text takes: simdjson's padded copy, four for each byte's possible token, 5/3 for strings; and
+// ours for the longest string.
+uint64_t work_bytes(uint64_t text) { return 8 * (text + 1024) + 16384; }
 
 struct Reader {
+    const ondemand::parser& parser;
     JsonBuilder& builder;
     std::string_view file;
     std::string_view text;  // simdjson's copy, after the bracket that we put before it
     int64_t offset;         // of the text in the file
     int depth;
+    std::vector<uint8_t> string = {};  // the last one unescaped
 
     // Where simdjson stands; the end of the text where it stands nowhere.
     Place place(ondemand::document& document) const {
@@ -203,9 +206,9 @@ struct Reader {
             case ondemand::json_type::number:
                 return read_number(document, value, out);
             case ondemand::json_type::string: {
-                std::string_view string;
-                check(document, value.get_string().get(string));
-                return builder.string(out, string);
+                ondemand::raw_json_string raw;
+                check(document, value.get_raw_json_string().get(raw));
+                return builder.string(out, unescape(document, raw));
             }
             case ondemand::json_type::boolean:
                 check(document, value.get_bool().get(out.boolean));
@@ -217,6 +220,20 @@ struct Reader {
                 if (!null) malformed(document, simdjson::N_ATOM_ERROR);
             }
         }
+    }
+
+    // Into memory of our own: simdjson 3.0.1 does not look whether it got any for its strings. Valid until the next.
+    std::string_view unescape(ondemand::document& document, ondemand::raw_json_string raw) {
+        const auto* begin = reinterpret_cast<const uint8_t*>(raw.raw());
+        const auto* end = reinterpret_cast<const uint8_t*>(text.data() + text.size());
+        const uint8_t* quote = begin;
+        for (; quote < end && *quote != '"'; ++quote) quote += *quote == '\\';
+        const size_t room = size_t(std::min(quote, end) - begin) + simdjson::SIMDJSON_PADDING;
+        if (string.size() < room) string.resize(room);
+        uint8_t* to = string.data();
+        std::string_view result;
+        check(document, parser.unescape(raw, to).get(result));
+        return result;
     }
 
     void read_number(ondemand::document& document, ondemand::value& value, Json& out) {
@@ -258,9 +275,7 @@ struct Reader {
             ondemand::field field;
             check(document, std::move(member).get(field));
             if (i == count) malformed(document, simdjson::TAPE_ERROR);
-            std::string_view key;
-            check(document, field.unescaped_key().get(key));
-            children[i].key = builder.copy(key);
+            children[i].key = builder.copy(unescape(document, field.key()));
             read(document, field.value(), children[i++], level + 1);
         }
         if (i != count) malformed(document, simdjson::TAPE_ERROR);
@@ -290,7 +305,7 @@ JsonDocument JsonDocument::parse(std::string_view text, std::string_view file, c
                                  int64_t offset) {
     constexpr uint64_t longest = 0xFFFFFFFF - 1024;  // simdjson counts in 32 bits
     if (text.size() > longest) fail(Status::limit, {file}, "more than 4 GiB of JSON");
-    JsonBuilder builder(file, std::min<uint64_t>(limits.bytes, 16 * text.size() + (1 << 20)));
+    JsonBuilder builder(file, std::min<uint64_t>(limits.bytes, 17 * text.size() + (1 << 20)));
     builder.charge(work_bytes(text.size()));
 
     // In brackets of our own a scalar is an element like any other, and only one element may stand there.
@@ -304,7 +319,7 @@ JsonDocument JsonDocument::parse(std::string_view text, std::string_view file, c
 
     ondemand::parser parser;
     ondemand::document document;
-    Reader reader{builder, file, {copy.get() + 1, text.size()}, offset, std::clamp(limits.depth, 1, 512)};
+    Reader reader{parser, builder, file, {copy.get() + 1, text.size()}, offset, std::clamp(limits.depth, 1, 512)};
     auto error = parser.iterate(copy.get(), size, size + simdjson::SIMDJSON_PADDING).get(document);
     if (error == simdjson::UTF8_ERROR)
         fail(Status::malformed, {file, {}, offset + invalid_utf8(text)}, "%s", simdjson::error_message(error));

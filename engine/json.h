@@ -50,7 +50,7 @@ class JsonDocument {
   public:
     JsonDocument() = default;
     // `file` names the text in errors: malformed (with the byte), duplicate (a key twice), limit. Neither the tree nor
-    // the work of making it takes more than 16 times the text plus 1 MiB: the work takes 7, so denser text than four
+    // the work of making it takes more than 17 times the text plus 1 MiB: the work takes 8, so denser text than four
     // bytes a value may exceed the limit. The text, which starts at byte `offset` of the file, may be freed afterwards.
     static JsonDocument parse(std::string_view text, std::string_view file, const JsonLimits& = {}, int64_t offset = 0);
 
