@@ -34,7 +34,8 @@
  *    unloaded once its handles are freed.
  *  - fork. The weights of a model and an engine belong to the process that opened them: in a child, alia_engine_open
  *    on an inherited model and every function of an inherited engine give ALIA_BAD_HANDLE; the text functions of an
- *    inherited model work, and freeing forgets the handle without freeing the memory.
+ *    inherited model work, and freeing forgets the handle without freeing the memory. Once a first
+ *    model has been opened, other threads may be inside the library while the process forks.
  */
 #ifndef ALIA_H
 #define ALIA_H

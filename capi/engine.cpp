@@ -9,8 +9,8 @@
 
 namespace alia::capi {
 
-std::shared_ptr<EngineHandle> find_engine(const alia_engine* engine) {
-    auto e = std::static_pointer_cast<EngineHandle>(find_handle(engine, Kind::engine, "engine"));
+Held<EngineHandle> find_engine(const alia_engine* engine) {
+    auto e = find_handle<EngineHandle>(engine, "engine");
     if (e->process != getpid())
         fail(Status::bad_handle, Place{{}, "engine"}, "belongs to the process that this one was forked from");
     return e;
@@ -128,22 +128,21 @@ alia_status alia_engine_open(alia_model* model, const alia_engine_options* optio
         auto m = find_model(model);
         not_null(engine, "engine");
         alia_engine_options given = read_options(options, ALIA_ENGINE_OPTIONS_INIT, "options");
-        auto e = std::make_shared<EngineHandle>(m->loaded(), engine_options(given));
+        auto e = std::make_unique<EngineHandle>(m->loaded(), engine_options(given));
         e->process = getpid();
-        *engine = static_cast<alia_engine*>(add_handle(Kind::engine, std::move(e)));
+        *engine = static_cast<alia_engine*>(add_handle(std::move(e)));
     });
 }
 
 alia_status alia_engine_free(alia_engine* engine) {
     return guard([&] {
         if (!engine) return;
-        std::unique_ptr<Owner> owner = remove_handle(engine, Kind::engine, "engine");
-        auto& e = *static_cast<EngineHandle*>(owner->get());
+        auto e = remove_handle<EngineHandle>(engine, "engine");
         // A forked child has none of its threads, so ending them would wait forever: it forgets the engine instead.
-        if (e.process != getpid())
-            owner.release();
+        if (e->process != getpid())
+            e.abandon();
         else
-            e.close();
+            e->close();
     });
 }
 

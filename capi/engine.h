@@ -22,6 +22,8 @@ struct KeptEvent {
 };
 
 struct EngineHandle {
+    static constexpr Kind kind = Kind::engine;
+
     EngineHandle(std::shared_ptr<const Model> model, const EngineOptions& options)
         : engine(std::move(model), options) {}
     ~EngineHandle() { stop(); }
@@ -59,7 +61,7 @@ struct EngineHandle {
 };
 
 // The open engine of this process.
-std::shared_ptr<EngineHandle> find_engine(const alia_engine*);
+Held<EngineHandle> find_engine(const alia_engine*);
 
 // Holds `stepping` for a caller.
 class Turn {

@@ -51,9 +51,7 @@ const std::shared_ptr<const Model>& ModelHandle::loaded() const {
     return model;
 }
 
-std::shared_ptr<ModelHandle> find_model(const alia_model* model) {
-    return std::static_pointer_cast<ModelHandle>(find_handle(model, Kind::model, "model"));
-}
+Held<ModelHandle> find_model(const alia_model* model) { return find_handle<ModelHandle>(model, "model"); }
 
 ModelOptions model_options(const alia_model_options& given) {
     check_range(given.load, ALIA_LOAD_ALL, ALIA_LOAD_HEADERS, "options.load");
@@ -83,14 +81,14 @@ using namespace alia::capi;
 namespace {
 
 void open_model(std::string path, const alia_model_options* options, alia_model** model) {
-    auto m = std::make_shared<ModelHandle>();
+    auto m = std::make_unique<ModelHandle>();
     m->path = std::move(path);
     not_null(model, "model");
     alia_model_options given = read_options(options, ALIA_MODEL_OPTIONS_INIT, "options");
     m->load = given.load;
     m->process = getpid();
     load(*m, model_options(given));
-    *model = static_cast<alia_model*>(add_handle(Kind::model, std::move(m)));
+    *model = static_cast<alia_model*>(add_handle(std::move(m)));
 }
 
 // The caller's files by name.
@@ -169,10 +167,9 @@ alia_status alia_model_open_reader(const alia_reader* reader, const char* name, 
 alia_status alia_model_free(alia_model* model) {
     return guard([&] {
         if (!model) return;
-        std::unique_ptr<Owner> owner = remove_handle(model, Kind::model, "model");
-        auto& m = *static_cast<ModelHandle*>(owner->get());
+        auto m = remove_handle<ModelHandle>(model, "model");
         // A forked child has none of the device's threads, so ending them would wait forever: it forgets the model
         // instead.
-        if (m.model && m.process != getpid()) owner.release();
+        if (m->model && m->process != getpid()) m.abandon();
     });
 }

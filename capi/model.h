@@ -9,6 +9,8 @@
 namespace alia::capi {
 
 struct ModelHandle {
+    static constexpr Kind kind = Kind::model;
+
     std::string path;
     int32_t load = ALIA_LOAD_ALL;
     std::shared_ptr<const Model> model;          // an outline with ALIA_LOAD_HEADERS, null with ALIA_LOAD_TEXT
@@ -22,7 +24,7 @@ struct ModelHandle {
     const std::shared_ptr<const Model>& loaded() const;  // or invalid_argument, bad_handle: an argument named "model"
 };
 
-std::shared_ptr<ModelHandle> find_model(const alia_model* model);
+Held<ModelHandle> find_model(const alia_model* model);
 
 // As the engine takes them, checked.
 ModelOptions model_options(const alia_model_options&);
