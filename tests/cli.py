@@ -2,7 +2,7 @@
 """The command line, as its users meet it: cli.py ALIA MODELS [CHAT]
 
 ALIA is the program, MODELS the folder tests/data/models. CHAT, where given, is the SmolLM2-135M-Instruct GGUF of the demo.
-The tiny models have no tokenizer, so one is written here: a small alphabet, <s> before every text, ChatML's two tokens."""
+The tiny models have no tokenizer: tiny_chat.py writes one."""
 import ast
 import json
 import math
@@ -18,36 +18,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from tiny_chat import LETTERS, SPECIAL, letters, make, tokenizer_json
+
 ALIA, MODELS = sys.argv[1], Path(sys.argv[2])
 CHAT = sys.argv[3] if len(sys.argv) > 3 else None
-SPECIAL = ["<unk>", "<s>", "</s>", "<|im_start|>", "\n", "<|im_end|>"]
 START, END = SPECIAL.index("<|im_start|>"), SPECIAL.index("<|im_end|>")
-LETTERS = SPECIAL + ["▁"] + list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789<|>_.?!,áéñ\"\\")
-
-
-def tokenizer_json():
-    added = [{"id": i, "content": text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-             for i, text in enumerate(SPECIAL) if text != "\n"]
-    bos = {"SpecialToken": {"id": "<s>", "type_id": 0}}
-    return {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
-        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [bos, {"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [bos, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-            "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
-        "decoder": {"type": "Sequence", "decoders": [
-            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
-            {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
-        "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
-                  "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": False, "ignore_merges": False,
-                  "vocab": {text: i for i, text in enumerate(LETTERS)}, "merges": []},
-    }
-
-
-def letters(text):
-    return [LETTERS.index("▁" if c == " " else c) for c in text]
 
 
 def read_npy(path):
@@ -70,8 +45,7 @@ class Cli(unittest.TestCase):
         cls.tokenizer = cls.folder / "tokenizer.json"
         cls.tokenizer.write_text(json.dumps(tokenizer_json()))
         cls.model = cls.folder / "model"
-        shutil.copytree(MODELS / "alia", cls.model)
-        shutil.copy(cls.tokenizer, cls.model)
+        make(MODELS, cls.model)
         defaults = {"do_sample": True, "temperature": 0.2, "top_p": 0.9, "eos_token_id": 2}  # not <|im_end|>: chat adds it
         (cls.model / "generation_config.json").write_text(json.dumps(defaults))
 
