@@ -24,7 +24,8 @@
 
 #include "alia/events.hpp"
 
-namespace alia::inline ALIA_HPP {
+namespace alia {
+inline namespace ALIA_HPP {
 
 namespace detail {
 
@@ -321,4 +322,5 @@ inline result<std::string> quantize(std::string_view source, std::string_view ta
                                       type.data(), type.size(), &raw));
 }
 
-}  // namespace alia::inline ALIA_HPP
+}  // namespace ALIA_HPP
+}  // namespace alia

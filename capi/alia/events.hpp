@@ -9,7 +9,8 @@
 
 #include "options.hpp"
 
-namespace alia::inline ALIA_HPP {
+namespace alia {
+inline namespace ALIA_HPP {
 
 // What alia_event tells, kept: the members here hide its pointers, which are NULL.
 struct event : alia_event {
@@ -173,4 +174,5 @@ class engine_core {
 
 }  // namespace detail
 
-}  // namespace alia::inline ALIA_HPP
+}  // namespace ALIA_HPP
+}  // namespace alia

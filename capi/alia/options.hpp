@@ -9,7 +9,8 @@
 
 #include "result.hpp"
 
-namespace alia::inline ALIA_HPP {
+namespace alia {
+inline namespace ALIA_HPP {
 
 struct text_part {
     std::string_view text = {};
@@ -172,4 +173,5 @@ struct raw_request {
 
 }  // namespace detail
 
-}  // namespace alia::inline ALIA_HPP
+}  // namespace ALIA_HPP
+}  // namespace alia

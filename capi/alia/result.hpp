@@ -17,7 +17,8 @@
 #define ALIA_HPP v0_without_exceptions
 #endif
 
-namespace alia::inline ALIA_HPP {
+namespace alia {
+inline namespace ALIA_HPP {
 
 struct error : std::exception {
     alia_status status = ALIA_OK;
@@ -144,4 +145,5 @@ void lent(T*) {}
 
 }  // namespace detail
 
-}  // namespace alia::inline ALIA_HPP
+}  // namespace ALIA_HPP
+}  // namespace alia
