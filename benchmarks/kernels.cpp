@@ -64,7 +64,10 @@ struct Heads {
     const char* model;
     int query, kv, dim;
 };
-constexpr Heads heads[] = {{"alia-40b", 64, 8, 128}, {"salamandra-7b", 32, 8, 128}, {"salamandra-2b", 16, 16, 128}};
+constexpr Heads heads[] = {{"alia-40b", 64, 8, 128},
+                           {"salamandra-7b", 32, 8, 128},
+                           {"salamandra-2b", 16, 16, 128},
+                           {"smollm2-135m", 9, 3, 64}};
 
 // One sequence of `positions`, its pages in order; the last `n` positions are the batch.
 struct Positions {

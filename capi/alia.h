@@ -143,9 +143,10 @@ enum {
 typedef struct alia_progress {
     uint32_t size;
     uint32_t zero;
-    const char* phase; /* "weights"; NUL-terminated, borrowed for the call */
-    int64_t done;      /* bytes, unless the function says otherwise */
-    int64_t total;
+    const char* phase; /* of a load "files", "device", "tokenizer", "weights", in this order, more may come between
+                          them; NUL-terminated, borrowed for the call */
+    int64_t done;      /* 0 where the phase begins; bytes, unless the function says otherwise */
+    int64_t total;     /* 0: not known, and the phase tells nothing but its beginning */
 } alia_progress;
 
 /* Called from the thread that loads or works. Returns 0 to go on; anything else stops the work with ALIA_CANCELLED. It

@@ -10,14 +10,17 @@ namespace {
 
 std::shared_ptr<const Model> load_headers(const std::string& path, const ModelOptions& options,
                                           const Kernels& kernels) {
+    tell(options.progress, {"files", 0, 0});
     Checkpoint checkpoint = open_checkpoint(path, {.json = options.json});
     auto outline = std::make_shared<Model>(outline_model(checkpoint, kernels));
+    tell(options.progress, {"tokenizer", 0, 0});
     outline->tokenizer = find_tokenizer(checkpoint, options.json);
     return outline;
 }
 
 void load(ModelHandle& m, const ModelOptions& options) {
     if (m.load == ALIA_LOAD_TEXT) {
+        tell(options.progress, {"tokenizer", 0, 0});
         m.tokenizer = open_tokenizer(m.path, options.json);
         m.bos = m.tokenizer->bos;
         if (m.tokenizer->eos >= 0) m.eos = {m.tokenizer->eos};
@@ -66,9 +69,9 @@ ModelOptions model_options(const alia_model_options& given) {
     return options;
 }
 
-std::function<bool(const LoadProgress&)> progress_of(alia_progress_callback callback, void* user) {
+ProgressCallback progress_of(alia_progress_callback callback, void* user) {
     if (!callback) return {};
-    return [=](const LoadProgress& p) {
+    return [=](const Progress& p) {
         const alia_progress progress{sizeof(alia_progress), 0, p.phase, p.done, p.total};
         return callback(user, &progress) == 0;
     };

@@ -29,7 +29,7 @@ Held<ModelHandle> find_model(const alia_model* model);
 // As the engine takes them, checked.
 ModelOptions model_options(const alia_model_options&);
 // Nothing where there is no callback.
-std::function<bool(const LoadProgress&)> progress_of(alia_progress_callback, void* user);
+ProgressCallback progress_of(alia_progress_callback, void* user);
 
 // JSON texts for people and programs.
 std::string describe(const ModelHandle&);

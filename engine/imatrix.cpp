@@ -99,8 +99,7 @@ std::vector<Importance> measure_importance(const Model& model, std::span<const T
             sequence.advance(int64_t(next.size()));
             done += int64_t(next.size());
             rest = rest.subspan(next.size());
-            if (options.progress && !options.progress({"tokens", done, int64_t(total)}))
-                fail(Status::cancelled, "the importance matrix was cancelled");
+            tell(options.progress, {"tokens", done, int64_t(total)});
         }
     }
     return gatherer.take();

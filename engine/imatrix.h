@@ -12,9 +12,9 @@ struct Importance {
 };
 
 struct ImportanceOptions {
-    bool head = false;                                  // the matrix that gives the logits too
-    int threads = 0;                                    // 0: as the model's
-    std::function<bool(const LoadProgress&)> progress;  // in tokens; false stops with Status::cancelled
+    bool head = false;          // the matrix that gives the logits too
+    int threads = 0;            // 0: as the model's
+    ProgressCallback progress;  // "tokens"
 };
 
 using TokenSpan = std::span<const int32_t>;

@@ -39,9 +39,10 @@ class Builder {
     Builder(const Checkpoint& checkpoint, const Kernels& kernels, Model& model)
         : checkpoint(checkpoint), kernels(kernels), model(model), c(model.config) {}
 
-    void build(const std::function<bool(const LoadProgress&)>& report = {}, int64_t bytes = 0) {
+    void build(const ProgressCallback& report = {}, int64_t bytes = 0) {
         progress = report;
         total = bytes;
+        tell(progress, {"weights", 0, total});
         const Names& n = checkpoint.kind == Checkpoint::Kind::gguf ? gguf_names : safetensors_names;
         const Source table = matrix(n.embed, 0, c.vocabulary, c.hidden);
         if (!table.order().empty())
@@ -148,7 +149,8 @@ class Builder {
         w.data = model.buffers.emplace_back(*model.device, bytes).data();
         if (w.ordered) w.order = static_cast<const int32_t*>(upload(order.data(), order_bytes));
         pack(w, sources);
-        for (const Source& s : sources) told(s, (bytes + order_bytes) * s.rows() / w.rows);
+        for (const Source& s : sources) forget(s);
+        told(bytes + order_bytes);
         return w;
     }
 
@@ -166,15 +168,19 @@ class Builder {
             convert_rows(*source.quantised, 0, t.rows, static_cast<std::byte*>(t.data), model.threads);
         else
             for (int64_t i = 0; i < t.rows; ++i) std::memcpy(t.row<char>(i), row(source, i), size_t(t.stride));
-        told(source, bytes);
+        forget(source);
+        told(bytes);
         return t;
     }
 
-    // A source has been read.
-    void told(const Source& source, int64_t bytes) {
+    // A source has been read: the system may have its pages back.
+    void forget(const Source& source) {
         checkpoint.files[source.array->file]->forget(source.array->data, size_t(source.array->bytes));
+    }
+
+    void told(int64_t bytes) {
         done += bytes;
-        if (progress && !progress({"weights", done, total})) fail(Status::cancelled, "the load was cancelled");
+        tell(progress, {"weights", done, total});
     }
 
     // In slices, so that the pointers and converted rows take little memory however many rows there are.
@@ -209,8 +215,9 @@ class Builder {
         std::vector<float> values(size_t(c.hidden), 0.f);
         decode_row(a.format, a.data, c.hidden, values.data());
         const int64_t bytes = c.hidden * int64_t(sizeof(float));
-        done += bytes;
-        return static_cast<const float*>(upload(values.data(), bytes));
+        const void* uploaded = upload(values.data(), bytes);
+        told(bytes);
+        return static_cast<const float*>(uploaded);
     }
 
     Rope rope() {
@@ -239,7 +246,7 @@ class Builder {
     const Kernels& kernels;
     Model& model;
     const Config& c;
-    std::function<bool(const LoadProgress&)> progress;
+    ProgressCallback progress;
     int64_t done = 0, total = 0;
 };
 
@@ -287,8 +294,10 @@ Model outline_model(const Checkpoint& checkpoint, const Kernels& kernels) {
 std::shared_ptr<const Model> load_model(const std::string& path, const ModelOptions& options) {
     auto m = std::make_shared<Model>();
     m->path = path;
+    tell(options.progress, {"files", 0, 0});
     const Checkpoint checkpoint = open_checkpoint(path, {.json = options.json});
     m->config = read_config(checkpoint);
+    tell(options.progress, {"device", 0, 0});
     auto device = Device::open(options.device, {.threads = options.threads, .pin = options.pin});
 
     const Model outline = outline_model(checkpoint, device->kernels);
@@ -300,6 +309,7 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
     if (host > 0 && outline.host_bytes > host)
         fail(Status::out_of_memory, {path}, "its embedding table takes %.1f GiB of the host and %.1f GiB are available",
              double(outline.host_bytes) / (1 << 30), double(host) / (1 << 30));
+    tell(options.progress, {"tokenizer", 0, 0});
     m->tokenizer = find_tokenizer(checkpoint, options.json);
     m->threads = options.threads;
     m->pin = options.pin;

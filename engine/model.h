@@ -1,8 +1,8 @@
 // A model's configuration and weights on a device: immutable, shared by engines and threads.
 #pragma once
-#include <functional>
 
 #include "engine/config.h"
+#include "engine/progress.h"
 #include "engine/tokenizer.h"
 #include "kernels/device.h"
 
@@ -27,17 +27,12 @@ struct Layer {
     Weight down;                       // [hidden][ffn]
 };
 
-struct LoadProgress {
-    const char* phase;    // "weights"
-    int64_t done, total;  // bytes
-};
-
 struct ModelOptions {
     std::string device;  // as Device::open takes it
     int threads = 0;     // 0: what the machine allows
     bool pin = false;    // the device's own threads keep to one processor each
     JsonLimits json;
-    std::function<bool(const LoadProgress&)> progress;  // false stops the load with Status::cancelled
+    ProgressCallback progress;  // "files", "device", "tokenizer", "weights" (bytes)
 };
 
 struct Model {

@@ -196,8 +196,7 @@ QuantizeReport quantize(const std::string& source, const std::string& target, co
             const auto bytes = converter.convert(first, std::min(window, t.rows - first));
             file.write(bytes);
             done += int64_t(bytes.size());
-            if (options.progress && !options.progress({"quantising", done, report.bytes}))
-                fail(Status::cancelled, "the quantisation was cancelled");
+            tell(options.progress, {"quantising", done, report.bytes});
         }
         file.write(std::string(size_t(GgufWriter::padding(t.bytes())), '\0'));
     }

@@ -9,7 +9,7 @@ struct QuantizeOptions {
     std::string imatrix;  // path of an importance matrix (read_imatrix), or empty
     int threads = 0;      // as worker_count takes it
     JsonLimits json;
-    std::function<bool(const LoadProgress&)> progress;  // bytes written; false stops with Status::cancelled
+    ProgressCallback progress;  // "quantising": bytes written
 };
 
 struct QuantizedTensor {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "engine/plan.h"
+#include "tests/files.h"
 #include "tests/support.h"
 
 using namespace alia;
@@ -211,18 +212,25 @@ TEST_CASE("the plan counts what loading and an engine take") {
 }
 
 TEST_CASE("loading tells its progress and stops when it is told to") {
+    std::vector<std::string> phases;
     int64_t last = 0, total = 0;
-    load_model(path, {.device = "cpu:base", .progress = [&](const LoadProgress& p) {
-                          CHECK(p.done > last);
+    load_model(path, {.device = "cpu:base", .progress = [&](const Progress& p) {
+                          if (phases.empty() || phases.back() != p.phase) {
+                              phases.push_back(p.phase);
+                              CHECK(p.done == 0);
+                          } else {
+                              CHECK(p.done > last);
+                              CHECK(p.total == total);
+                          }
                           last = p.done, total = p.total;
                           return true;
                       }});
-    CHECK(last > 0);
-    CHECK(last <= total);
-    try {
-        load_model(path, {.device = "cpu:base", .progress = [](const LoadProgress&) { return false; }});
-        FAIL("the load went on");
-    } catch (const Error& e) {
-        CHECK(e.status == Status::cancelled);
+    CHECK(phases == std::vector<std::string>{"files", "device", "tokenizer", "weights"});
+    CHECK(last == total);
+    CHECK(total == model()->weight_bytes());
+    for (const std::string& phase : phases) {
+        const auto stop = [&](const Progress& p) { return p.phase != phase; };
+        CHECK(error_of([&] { load_model(path, {.device = "cpu:base", .progress = stop}); }).status ==
+              Status::cancelled);
     }
 }

@@ -139,7 +139,7 @@ TEST_CASE("what cannot be measured is refused") {
     CHECK(error_of([&] { measure_importance(*model, std::vector<TokenSpan>{wrong}); }).status ==
           Status::invalid_argument);
     int64_t reports = 0;
-    auto stop = [&](const LoadProgress& p) {
+    auto stop = [&](const Progress& p) {
         CHECK(p.total == int64_t(ids.size()));
         return ++reports < 2;
     };

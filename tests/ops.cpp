@@ -410,6 +410,37 @@ TEST_CASE("attention over scattered pages agrees with the reference") {
                 }
 }
 
+TEST_CASE("attention over long sequences: however threads share the keys, the same bits") {
+    Backend ref(ref_kernels);
+    for (const Kernels* table : tables())
+        for (Format format : cache_formats) {
+            const int dim = 32;
+            const Paged paged({500, 512, 513, 1025, 1301}, 2);
+            const Batch all = paged.batch();
+            const int64_t heads = 3, kv_heads = 1, slots = int64_t(paged.pages.size()) * page_positions;
+            Backend one_thread(*table, 1);
+            const Matrix keys = random_matrix(slots, kv_heads * dim), values = random_matrix(slots, kv_heads * dim);
+            const Caches a(ref, paged, format, keys, values, dim), c(one_thread, paged, format, keys, values, dim);
+            const Matrix q = random_matrix(all.n, heads * dim);
+            Matrix y(all.n, heads * dim), z(all.n, heads * dim);
+            attend(ref, y, q, a.k, a.v, all, dim);
+            attend(one_thread, z, q, c.k, c.v, all, dim);
+            INFO(table->name << " " << info(format).name);
+            REQUIRE(distance(z, y) < (format == Format::Q8_0 ? 1e-8 : close_enough));
+            for (int threads : {2, 5}) {
+                Backend some(*table, threads);
+                for (int n : {1, 3, 4, all.n})
+                    for (int first = 0; first + n <= all.n; ++first) {
+                        Batch b = all;
+                        b.n = n, b.position += first, b.sequence += first;
+                        Matrix part(n, heads * dim);
+                        attend(some, part, {q.t.row(first), n, q.t.columns, q.t.stride}, c.k, c.v, b, dim);
+                        REQUIRE(same_bits(part, Tensor{z.t.row(first), n, z.t.columns, z.t.stride}));
+                    }
+            }
+        }
+}
+
 TEST_CASE("a cache keeps finite numbers finite and its other positions as they were") {
     std::vector<const Kernels*> all = tables();
     all.push_back(&ref_kernels);

@@ -223,7 +223,7 @@ TEST_CASE("a cancelled quantisation leaves nothing and keeps what was there") {
     Tiny{}.write(folder);
     const std::string target = folder.write("out.gguf", "before");
     int64_t calls = 0, last = 0, total = 0;
-    const auto progress = [&](const LoadProgress& p) {
+    const auto progress = [&](const Progress& p) {
         CHECK(p.done > last);
         last = p.done;
         total = p.total;

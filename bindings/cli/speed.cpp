@@ -59,8 +59,8 @@ struct Work {
 
     const char* roof(const Roofs& r) const {
         const bool floats = format == "F32" || format == "F16" || format == "E4M3";
-        if (format == "BF16" && r.bf16 > 0) return "bf16";
-        return floats || format == "BF16" || r.int8 == 0 ? "f32" : "int8";
+        if (!floats && format != "BF16" && r.int8 > 0) return "int8";
+        return r.bf16 > 0 && (!floats || r.int8 == 0) ? "bf16" : "f32";
     }
     double products(int64_t prompt) const { return layer_products * double(prompt) + head_products; }
 };

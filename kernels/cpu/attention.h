@@ -3,9 +3,9 @@
 // In a page, each KV head's numbers lie together: keys as [head_dim][64 positions], so that lanes are positions, values
 // as [64 positions][head_dim]; in Q8_0 the scales follow, keys' as [head_dim / 32][64], values' as [64][head_dim / 32].
 //
-// Queries that read the same keys go together, the heads of a group and neighbouring tokens. The keys of each page make
-// a partial result of their own (maximum, sum of weights, weighted values), and partial results merge in order of
-// position: the bits depend on positions only.
+// Queries that read the same keys go together, the heads of a group and neighbouring tokens. The keys of each chunk of
+// pages make a partial result of their own (maximum, sum of weights, weighted values), and partial results merge in
+// order of position: the bits depend on positions only, and threads may share the chunks of a query.
 #pragma once
 #include <type_traits>
 
@@ -19,7 +19,9 @@ namespace {
 constexpr int most_head_dim = 512;                    // config.h refuses more
 constexpr int page_vectors = page_positions / lanes;  // of scores
 constexpr int queries_at_once = 8;                    // that share a pass over the pages
-constexpr int query_tile = width == 16 ? 4 : 1;       // whose sums stay in registers
+constexpr int query_tile = width >= 8 ? 4 : 1;        // whose sums stay in registers
+constexpr int64_t chunk_pages = 8, chunk_positions = chunk_pages * page_positions;
+constexpr int64_t most_split_rows = 4;  // of a call whose threads share the chunks of a query
 
 // One KV head of a page whose numbers are of type T.
 template <class T>
@@ -104,157 +106,262 @@ inline PageHead<T> page_head(Tensor cache, int64_t page, int64_t head, int dim) 
     return {static_cast<char*>(cache.data) + page * page_positions * cache.stride + head * head_bytes, dim};
 }
 
+// What the keys of a chunk give a query: the highest score, the sum of the weights and the weighted values.
 struct Partial {
-    float highest = -INFINITY, weight = 0;
-    alignas(64) float value[most_head_dim];
+    float* p;
+
+    static int64_t floats(int dim) { return lanes + (int64_t(dim) + lanes - 1) / lanes * lanes; }
+    float& highest() const { return p[0]; }
+    float& weight() const { return p[1]; }
+    float* value() const { return p + lanes; }  // [dim], and room up to a multiple of `lanes`
+
+    void clear(int dim) const {
+        memset(p, 0, sizeof(float) * size_t(floats(dim)));
+        highest() = -INFINITY;
+    }
+    void scale(Floats factor, int dim) const {
+        weight() *= lane(factor, 0);
+        for (int d = 0; d < dim; d += lanes) store(value() + d, load(value() + d) * factor);
+    }
+    // Becomes itself and then `next`, which is used up.
+    void merge(Partial next, int dim) const {
+        const float top = next.highest() > highest() ? next.highest() : highest();
+        scale(exp(broadcast(highest() - top)), dim);
+        next.scale(exp(broadcast(next.highest() - top)), dim);
+        highest() = top;
+        weight() += next.weight();
+        for (int d = 0; d < dim; d += lanes) store(value() + d, load(value() + d) + load(next.value() + d));
+    }
 };
 
-// A query and the positions of the page that it sees.
+// A query, and the positions of the page at hand that it sees.
 struct Query {
     const float* q;
-    float* out;
+    int64_t token, head;
     int64_t length;  // positions it sees in all
-    int count;       // of this page
+    Partial part;
+    int count;  // of this page
 };
+
+// Memory that is read after what is at hand: the processor's own prefetching ends with every 4 KiB. A page's keys and
+// values together may fill the first cache, so they go to the second.
+struct Ahead {
+    const char* p = nullptr;
+    int step = 0;  // bytes
+
+    void fetch(int i) const {
+        for (int at = 0; at < step; at += 64) prefetch_far(p + i * step + at);
+    }
+};
+
+// How many vectors of a page's positions, or of its columns, go with n queries so that their sums stay in registers.
+constexpr int vectors_beside(int n) {
+    constexpr int sums = width == 16 ? 16 : 8;
+    return n * parts * 4 <= sums ? 4 : n * parts * 2 <= sums ? 2 : 1;
+}
 
 // score[t][j] = q[t] . key j
 template <int n, class T>
-inline void score_page(const Query* query, PageHead<T> k, float (*score)[page_positions]) {
-    Floats sum[n][page_vectors];
-    for (auto& row : sum)
-        for (Floats& f : row) f = broadcast(0.f);
-    for (int d = 0; d < k.dim; ++d) {
-        Floats key[page_vectors];
-        for (int v = 0; v < page_vectors; ++v) key[v] = k.key(d, v);
+inline void score_page(const Query* query, PageHead<T> k, float (*score)[page_positions], Ahead ahead) {
+    constexpr int vectors = vectors_beside(n);
+    for (int first = 0; first < page_vectors; first += vectors) {
+        Floats sum[n][vectors];
+        for (auto& row : sum)
+            for (Floats& f : row) f = broadcast(0.f);
+        for (int d = 0; d < k.dim; ++d) {
+            if (first == 0) ahead.fetch(d);
+            Floats key[vectors];
+            for (int v = 0; v < vectors; ++v) key[v] = k.key(d, first + v);
+            for (int t = 0; t < n; ++t)
+                for (int v = 0; v < vectors; ++v) sum[t][v] = multiply_add(broadcast(query[t].q[d]), key[v], sum[t][v]);
+        }
         for (int t = 0; t < n; ++t)
-            for (int v = 0; v < page_vectors; ++v)
-                sum[t][v] = multiply_add(broadcast(query[t].q[d]), key[v], sum[t][v]);
+            for (int v = 0; v < vectors; ++v) store(score[t] + (first + v) * lanes, sum[t][v]);
     }
-    for (int t = 0; t < n; ++t)
-        for (int v = 0; v < page_vectors; ++v) store(score[t] + v * lanes, sum[t][v]);
 }
 
-// Scores become weights; those of positions that the query does not see are 0.
-inline void weigh(float* score, int count, float scale, Partial& part) {
-    for (int j = 0; j < page_positions; ++j) score[j] = j < count ? score[j] * scale : -INFINITY;
-    Floats top = load(score);
-    for (int j = lanes; j < page_positions; j += lanes) top = maximum(top, load(score + j));
-    part.highest = highest(top);
+// Scores become weights relative to the highest score so far; those of positions that the query does not see are 0.
+inline void weigh(float* score, const Query& query, float scale, int dim) {
+    Floats x[page_vectors];
+    for (int j = query.count; j < page_positions; ++j) score[j] = -INFINITY;
+    Floats top = x[0] = load(score) * broadcast(scale);
+    for (int v = 1; v < page_vectors; ++v) top = maximum(top, x[v] = load(score + v * lanes) * broadcast(scale));
+    const Partial part = query.part;
+    if (const float high = highest(top); high > part.highest()) {
+        part.scale(exp(broadcast(part.highest() - high)), dim);
+        part.highest() = high;
+    }
     Floats weight = broadcast(0.f);
-    for (int j = 0; j < page_positions; j += lanes) {
-        const Floats e = exp(load(score + j) - broadcast(part.highest));
-        store(score + j, e);
+    for (int v = 0; v < page_vectors; ++v) {
+        const Floats e = exp(x[v] - broadcast(part.highest()));
+        store(score + v * lanes, e);
         weight = weight + e;
     }
-    part.weight = sum(weight);
+    part.weight() += sum(weight);
 }
 
-// part[t].value += weights of positions [first, last) times their values, from column d on. `value(j, i)` gives 16 of
-// them.
+// The values of query t become larger by weights of positions [first, last) times theirs, from column d on.
+// `value(j, d)` gives 16 of them.
 template <int n, int vectors, class Value>
 inline void add_columns(Value&& value, const float (*weight)[page_positions], int first, int last, int d,
-                        Partial* part) {
+                        const Query* query, Ahead ahead = {}) {
     Floats sum[n][vectors];
     for (int t = 0; t < n; ++t)
-        for (int i = 0; i < vectors; ++i) sum[t][i] = load(part[t].value + d + i * lanes);
-    for (int j = first; j < last; ++j)
+        for (int i = 0; i < vectors; ++i) sum[t][i] = load(query[t].part.value() + d + i * lanes);
+    for (int j = first; j < last; ++j) {
+        ahead.fetch(j);
         for (int i = 0; i < vectors; ++i) {
             const Floats v = value(j, d + i * lanes);
             for (int t = 0; t < n; ++t) sum[t][i] = multiply_add(broadcast(weight[t][j]), v, sum[t][i]);
         }
+    }
     for (int t = 0; t < n; ++t)
-        for (int i = 0; i < vectors; ++i) store(part[t].value + d + i * lanes, sum[t][i]);
+        for (int i = 0; i < vectors; ++i) store(query[t].part.value() + d + i * lanes, sum[t][i]);
 }
 template <int n, class T>
-inline void add_values(PageHead<T> v, const float (*weight)[page_positions], int first, int last, Partial* part) {
+inline void add_values(PageHead<T> v, const float (*weight)[page_positions], int first, int last, const Query* query,
+                       Ahead ahead = {}) {
+    constexpr int vectors = vectors_beside(n);
     auto whole = [&](int j, int d) { return v.value(j, d); };
     int d = 0;
-    for (; d + 4 * lanes <= v.dim; d += 4 * lanes) add_columns<n, 4>(whole, weight, first, last, d, part);
-    for (; d + lanes <= v.dim; d += lanes) add_columns<n, 1>(whole, weight, first, last, d, part);
-    if (d < v.dim) add_columns<n, 1>([&](int j, int at) { return v.last_value(j, at); }, weight, first, last, d, part);
+    for (; d + vectors * lanes <= v.dim; d += vectors * lanes)
+        add_columns<n, vectors>(whole, weight, first, last, d, query, d == 0 ? ahead : Ahead{});
+    for (; d + lanes <= v.dim; d += lanes) add_columns<n, 1>(whole, weight, first, last, d, query);
+    if (d < v.dim) add_columns<n, 1>([&](int j, int at) { return v.last_value(j, at); }, weight, first, last, d, query);
 }
 
 template <int n, class T>
-inline void attend_page(const Query* query, PageHead<T> k, PageHead<T> v, float scale, Partial* part) {
-    alignas(64) float score[n][page_positions];
-    score_page<n>(query, k, score);
+inline void attend_page(const Query* query, PageHead<T> k, PageHead<T> v, float scale, Ahead values, Ahead keys) {
+    alignas(64) float weight[n][page_positions];
+    score_page<n>(query, k, weight, values);
     int common = page_positions;  // every query sees these
     for (int t = 0; t < n; ++t) {
-        weigh(score[t], query[t].count, scale, part[t]);
-        memset(part[t].value, 0, sizeof(float) * size_t((k.dim + lanes - 1) / lanes * lanes));
+        weigh(weight[t], query[t], scale, k.dim);
         common = query[t].count < common ? query[t].count : common;
     }
-    add_values<n>(v, score, 0, common, part);
+    add_values<n>(v, weight, 0, common, query, keys);
     for (int t = 0; t < n; ++t)
-        if (query[t].count > common) add_values<1>(v, score + t, common, query[t].count, part + t);
+        if (query[t].count > common) add_values<1>(v, weight + t, common, query[t].count, query + t);
 }
 
-// total becomes total and then p.
-inline void merge(Partial& total, const Partial& p, int dim) {
-    const float highest = total.highest > p.highest ? total.highest : p.highest;
-    const float a = std::exp(total.highest - highest), b = std::exp(p.highest - highest);
-    total.weight = total.weight * a + p.weight * b;
-    for (int i = 0; i < dim; ++i) total.value[i] = total.value[i] * a + p.value[i] * b;
-    total.highest = highest;
-}
+// The operands of an `attend`.
+struct Attention {
+    Tensor y, q, k, v;
+    const Batch& batch;
+    int dim;
+    float scale = float(1 / std::sqrt(double(dim)));
 
-// Up to queries_at_once queries of one sequence and one KV head, the ones that see more last.
+    int64_t heads() const { return q.columns / dim; }
+    int64_t kv_heads() const { return k.columns / dim; }
+    int64_t group() const { return heads() / kv_heads(); }
+    int64_t length(int64_t token) const { return int64_t(batch.position[token]) + 1; }
+    int64_t chunks(int64_t token) const { return (length(token) + chunk_positions - 1) / chunk_positions; }
+    const int32_t* pages(int64_t token) const {
+        return batch.pages + int64_t(batch.sequence[token]) * batch.page_stride;
+    }
+
+    void finish(Partial total, int64_t token, int64_t head) const {
+        float* out = y.row(token) + head * dim;
+        for (int d = 0; d < dim; ++d) out[d] = total.value()[d] / total.weight();
+    }
+};
+
+// What the keys of a chunk give up to queries_at_once queries of one sequence and one KV head, the ones that see more
+// last.
 template <class T>
-void attend_together(Query* query, int n, Tensor k, Tensor v, const int32_t* pages, int64_t head, int dim,
-                     float scale) {
-    Partial total[queries_at_once], part[query_tile];
-    for (int64_t page = 0; page * page_positions < query[n - 1].length; ++page) {
-        const PageHead<T> keys = page_head<T>(k, pages[page], head, dim),
-                          values = page_head<T>(v, pages[page], head, dim);
-        int t = 0;
-        while (query[t].length <= page * page_positions) ++t;
+void attend_chunk(const Attention& a, Query* query, int n, int64_t chunk) {
+    const int32_t* pages = a.pages(query[0].token);
+    const int64_t kv_head = query[0].head / a.group();
+    for (int t = 0; t < n; ++t) query[t].part.clear(a.dim);
+    int t = 0;
+    for (int64_t page = chunk * chunk_pages; page < (chunk + 1) * chunk_pages; ++page) {
+        while (t < n && query[t].length <= page * page_positions) ++t;
+        if (t == n) return;
         for (int i = t; i < n; ++i) {
             const int64_t left = query[i].length - page * page_positions;
             query[i].count = int(left < page_positions ? left : page_positions);
         }
+        const PageHead<T> keys = page_head<T>(a.k, pages[page], kv_head, a.dim),
+                          values = page_head<T>(a.v, pages[page], kv_head, a.dim);
+        const int64_t bytes = row_bytes(a.k.format, a.dim) * page_positions;
+        Ahead next_values{values.p, int(bytes / a.dim)}, next_keys;
+        if ((page + 1) * page_positions < query[n - 1].length && page + 1 < (chunk + 1) * chunk_pages)
+            next_keys = {page_head<T>(a.k, pages[page + 1], kv_head, a.dim).p, int(bytes / page_positions)};
+        int i = t;
         auto step = [&](auto size) {
-            Partial* target = page == 0 ? total + t : part;
-            attend_page<size>(query + t, keys, values, scale, target);
-            if (page > 0)
-                for (int i = 0; i < size; ++i) merge(total[t + i], part[i], dim);
-            t += size;
+            attend_page<size>(query + i, keys, values, a.scale, next_values, next_keys);
+            i += size;
+            next_values = next_keys = {};
         };
-        while (n - t >= query_tile) step(std::integral_constant<int, query_tile>{});
+        while (n - i >= query_tile) step(std::integral_constant<int, query_tile>{});
         if constexpr (query_tile == 4) {
-            if (n - t == 3) step(std::integral_constant<int, 3>{});
-            if (n - t == 2) step(std::integral_constant<int, 2>{});
+            if (n - i == 3) step(std::integral_constant<int, 3>{});
+            if (n - i == 2) step(std::integral_constant<int, 2>{});
         }
-        while (t < n) step(std::integral_constant<int, 1>{});
+        if (n - i == 1) step(std::integral_constant<int, 1>{});
     }
-    for (int t = 0; t < n; ++t)
-        for (int d = 0; d < dim; ++d) query[t].out[d] = total[t].value[d] / total[t].weight;
 }
 
-template <class T>
-void attend_as(Stream* s, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, int dim) {
-    const int64_t heads = q.columns / dim, kv_heads = k.columns / dim, group = heads / kv_heads;
-    const int64_t rows = group >= queries_at_once ? 1 : queries_at_once / group;  // tokens taken together
-    const float scale = float(1 / std::sqrt(double(dim)));
-    parallel(s, (q.rows + rows - 1) / rows * kv_heads, [&](int64_t item) {
-        const int64_t head = item % kv_heads, first = item / kv_heads * rows;
-        const int64_t end = first + rows < q.rows ? first + rows : q.rows;
-        Query query[queries_at_once];
-        int n = 0;
-        auto flush = [&](int64_t token) {
-            if (n > 0)
-                attend_together<T>(query, n, k, v, b.pages + int64_t(b.sequence[token]) * b.page_stride, head, dim,
-                                   scale);
-            n = 0;
-        };
-        for (int64_t token = first; token < end; ++token) {
-            const int64_t length = int64_t(b.position[token]) + 1;
-            if (n > 0 && (b.sequence[token] != b.sequence[token - 1] || length < query[n - 1].length)) flush(token - 1);
-            for (int64_t h = head * group; h < (head + 1) * group; ++h) {
-                if (n == queries_at_once) flush(token);
-                query[n++] = {q.row(token) + h * dim, y.row(token) + h * dim, length, 0};
+// Calls f(queries, how many) for the heads of a KV head's group at tokens [first, end): together those of one sequence,
+// the ones that see more last.
+template <class F>
+void for_queries(const Attention& a, int64_t first, int64_t end, int64_t kv_head, F&& f) {
+    Query query[queries_at_once];
+    int n = 0;
+    for (int64_t token = first; token < end; ++token)
+        for (int64_t head = kv_head * a.group(); head < (kv_head + 1) * a.group(); ++head) {
+            if (n == queries_at_once || (n > 0 && (a.batch.sequence[token] != a.batch.sequence[query[0].token] ||
+                                                   a.length(token) < query[n - 1].length))) {
+                f(query, n);
+                n = 0;
             }
+            query[n++] = {a.q.row(token) + head * a.dim, token, head, a.length(token), {}, 0};
         }
-        flush(end - 1);
+    if (n > 0) f(query, n);
+}
+
+// Each thread takes whole queries: for many tokens.
+template <class T>
+void attend_whole(Stream* s, const Attention& a) {
+    const int64_t rows = a.group() >= queries_at_once ? 1 : queries_at_once / a.group();  // tokens taken together
+    const int64_t floats = Partial::floats(a.dim);
+    parallel(s, (a.q.rows + rows - 1) / rows * a.kv_heads(), [&](int64_t item) {
+        const int64_t first = item / a.kv_heads() * rows;
+        const int64_t end = first + rows < a.q.rows ? first + rows : a.q.rows;
+        for_queries(a, first, end, item % a.kv_heads(), [&](Query* query, int n) {
+            alignas(64) float memory[2 * queries_at_once * Partial::floats(most_head_dim)];
+            auto total = [&](int t) { return Partial{memory + t * floats}; };
+            for (int64_t chunk = 0; chunk < a.chunks(query[n - 1].token); ++chunk) {
+                for (int t = 0; t < n; ++t) query[t].part = chunk == 0 ? total(t) : total(queries_at_once + t);
+                attend_chunk<T>(a, query, n, chunk);
+                for (int t = 0; t < n; ++t)
+                    if (chunk > 0 && chunk < a.chunks(query[t].token)) total(t).merge(query[t].part, a.dim);
+            }
+            for (int t = 0; t < n; ++t) a.finish(total(t), query[t].token, query[t].head);
+        });
+    });
+}
+
+// Threads share the chunks of a query: for few tokens. Partial results lie in `scratch` [rows][heads][chunks].
+template <class T>
+void attend_split(Stream* s, const Attention& a, int64_t chunks, float* scratch) {
+    const int64_t floats = Partial::floats(a.dim);
+    auto part = [&](int64_t token, int64_t head, int64_t chunk) {
+        return Partial{scratch + ((token * a.heads() + head) * chunks + chunk) * floats};
+    };
+    parallel(s, a.kv_heads() * chunks, [&](int64_t item) {
+        const int64_t chunk = item % chunks;
+        for_queries(a, 0, a.q.rows, item / chunks, [&](Query* query, int n) {
+            for (int t = 0; t < n; ++t) query[t].part = part(query[t].token, query[t].head, chunk);
+            attend_chunk<T>(a, query, n, chunk);
+        });
+    });
+    parallel(s, a.heads(), [&](int64_t head) {
+        for (int64_t token = 0; token < a.q.rows; ++token) {
+            const Partial total = part(token, head, 0);
+            for (int64_t chunk = 1; chunk < a.chunks(token); ++chunk) total.merge(part(token, head, chunk), a.dim);
+            a.finish(total, token, head);
+        }
     });
 }
 
@@ -271,10 +378,21 @@ void with_cache_type(Format f, F&& call) {
         call(Q8_0{});
 }
 
-int64_t attend_bytes(const Batch&, int64_t, int) { return 0; }
+int64_t attend_bytes(const Batch& b, int64_t columns, int dim) {
+    const int64_t rows = b.n < most_split_rows ? b.n : most_split_rows;
+    const int64_t chunks = (int64_t(b.page_stride) + chunk_pages - 1) / chunk_pages;
+    return chunks > 1 ? rows * (columns / dim) * chunks * Partial::floats(dim) * int64_t(sizeof(float)) : 0;
+}
 
-void attend(Stream* s, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, int head_dim, void*) {
-    with_cache_type(k.format, [&](auto t) { attend_as<decltype(t)>(s, y, q, k, v, b, head_dim); });
+void attend(Stream* s, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, int head_dim, void* scratch) {
+    const Attention a{y, q, k, v, b, head_dim};
+    int64_t chunks = 1;
+    if (q.rows <= most_split_rows && cpu::threads(s) > 1)
+        for (int64_t token = 0; token < q.rows; ++token) chunks = a.chunks(token) > chunks ? a.chunks(token) : chunks;
+    with_cache_type(k.format, [&](auto t) {
+        using T = decltype(t);
+        chunks > 1 ? attend_split<T>(s, a, chunks, static_cast<float*>(scratch)) : attend_whole<T>(s, a);
+    });
 }
 
 // A thread takes whole heads: the keys of neighbouring positions share cache lines.

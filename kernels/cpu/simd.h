@@ -264,6 +264,7 @@ inline Ints broadcast_four(const void* p) {
 
 constexpr int prefetch_distance = 4096;  // bytes ahead in a stream of weights
 inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+inline void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }  // to the second cache
 
 // f(0), f(1), ... f(n - 1), each with a constant.
 template <int n, class F>
@@ -365,13 +366,27 @@ inline Floats exp(Floats x) {
 }
 
 inline float lane(Floats a, int i) { return a.v[i / width][i % width]; }
-// Lanes are added in halves: 0 + 8, 1 + 9, ..., then fours, twos.
+// Lanes are joined in halves: 0 and 8, 1 and 9, ..., then fours, twos.
+template <class Join>
+inline float fold(Floats a, Join&& join) {
+    typedef float Four __attribute__((vector_size(16)));
+#if defined(__AVX512F__)
+    const auto eight = join(__builtin_shufflevector(a.v[0], a.v[0], 0, 1, 2, 3, 4, 5, 6, 7),
+                            __builtin_shufflevector(a.v[0], a.v[0], 8, 9, 10, 11, 12, 13, 14, 15));
+    const Four four =
+        join(__builtin_shufflevector(eight, eight, 0, 1, 2, 3), __builtin_shufflevector(eight, eight, 4, 5, 6, 7));
+#elif defined(__AVX2__)
+    const auto eight = join(a.v[0], a.v[1]);
+    const Four four =
+        join(__builtin_shufflevector(eight, eight, 0, 1, 2, 3), __builtin_shufflevector(eight, eight, 4, 5, 6, 7));
+#else
+    const Four four = join(join(a.v[0], a.v[2]), join(a.v[1], a.v[3]));
+#endif
+    const Four two = join(four, __builtin_shufflevector(four, four, 2, 3, 2, 3));
+    return join(two, __builtin_shufflevector(two, two, 1, 1, 1, 1))[0];
+}
 inline float sum(Floats a) {
-    float x[lanes];
-    store(x, a);
-    for (int half = lanes / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) x[i] += x[i + half];
-    return x[0];
+    return fold(a, [](auto x, auto y) { return x + y; });
 }
 inline int32_t lane(Ints a, int i) { return a.v[i / width][i % width]; }
 inline Floats absolute(Floats a) { return from_bits(bits(a) & 0x7FFFFFFF); }
@@ -403,11 +418,7 @@ inline bool any_above(Floats a, Floats b) {
 #endif
 }
 inline float highest(Floats a) {
-    float x[lanes];
-    store(x, a);
-    for (int half = lanes / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) x[i] = x[i + half] > x[i] ? x[i + half] : x[i];
-    return x[0];
+    return fold(a, [](auto x, auto y) { return y > x ? y : x; });
 }
 
 // The same block of sixteen rows, interleaved by units: byte j of row r is at (j / unit * lanes + r) * unit + j % unit.
