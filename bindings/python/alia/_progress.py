@@ -17,8 +17,9 @@ def _bar(title: str, stack: ExitStack) -> Callable[[str, int, int], object] | No
     bar = stack.enter_context(tqdm(desc=title, unit="B", unit_scale=True, unit_divisor=1024))
 
     def show(_: str, done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
+        if total:  # phases of unknown length only tell that they begin
+            bar.total = total
+            bar.update(done - bar.n)
 
     return show
 
