@@ -266,7 +266,11 @@ class engine {
     result<void> choose(uint64_t request, int32_t completion, std::span<const float> logits) {
         return detail::checked(alia_engine_choose(get(), request, completion, logits.data(), logits.size()));
     }
-    bool idle() const { return core->idle(); }  // also where the engine belongs to another process
+    // Also where the engine cannot be asked, as in a forked child.
+    bool idle() const {
+        const auto nothing = core->idle();
+        return !nothing || *nothing;
+    }
 
     // Background mode, in which streams work too. next() waits so long; where that is negative, without end.
     result<void> start() { return detail::checked(alia_engine_start(get())); }

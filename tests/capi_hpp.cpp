@@ -1,8 +1,11 @@
 // capi/alia.hpp: errors as values and as exceptions, owners, ranges, and functions of the caller that throw.
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 #include "capi/alia.hpp"
 #include "tests/capi_hpp_plain.h"
@@ -278,6 +281,23 @@ TEST_CASE("a refused prompt is a stream of one error") {
     CHECK(engine.idle());
 }
 
+TEST_CASE("a request that fails alone ends its text with the error") {
+    alia::engine engine = open_engine();
+    alia::request_options nothing{.max_tokens = 3};
+    for (int32_t token = 0; token < 96; ++token) nothing.bias.push_back({token, -INFINITY});
+    auto answer = engine.ask("hola", nothing);
+    auto beside = engine.ask("hola", {.max_tokens = 3, .ignore_eos = true});
+    auto text = answer.text();
+    REQUIRE(!text);
+    CHECK((text.error().status == ALIA_MALFORMED && !text.error().message.empty()));
+    CHECK(answer.last().finish == ALIA_FINISH_ERROR);
+    CHECK(beside.text().value() == engine.ask("hola", {.max_tokens = 3, .ignore_eos = true}).text().value());
+    const auto use = [&] {
+        for (std::string_view piece : engine.ask("hola", nothing)) CHECK(piece.empty());
+    };
+    CHECK_THROWS_AS(use(), alia::error);
+}
+
 TEST_CASE("streams of one engine are read in any order") {
     alia::engine engine = open_engine();
     const alia::model model = open_model();
@@ -313,6 +333,24 @@ TEST_CASE("streams of one engine are read in any order") {
         }
     CHECK((rest == three && tokens_of(std::move(unread)) == two));
     CHECK(engine.counters()->find("\"steps\"") != std::string::npos);
+}
+
+TEST_CASE("a forked child is told that the engine is not its own") {
+    alia::engine engine = open_engine();
+    const std::vector<int32_t> ids = open_model().encode("hola");
+    auto begun = engine.stream(ids, {.max_tokens = 50, .ignore_eos = true});
+    begun.begin();
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        int bad_handles = 0;
+        for (const auto& e : begun) bad_handles += !e && e.error().status == ALIA_BAD_HANDLE;
+        for (const auto& e : engine.stream(ids)) bad_handles += !e && e.error().status == ALIA_BAD_HANDLE;
+        _exit(engine.idle() && bad_handles == 2 ? 0 : 1);
+    }
+    int status = -1;
+    CHECK((waitpid(child, &status, 0) == child && status == 0));
+    CHECK(tokens_of(std::move(begun)).size() >= 49);
 }
 
 TEST_CASE("completions of one stream") {

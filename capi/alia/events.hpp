@@ -45,10 +45,7 @@ class engine_core {
     alia_engine* handle = nullptr;
     const std::shared_ptr<alia_model> model;  // for its texts
 
-    bool idle() const {
-        int32_t nothing = 1;
-        return alia_engine_idle(handle, &nothing) || nothing;
-    }
+    result<int32_t> idle() const { return made<int32_t>(alia_engine_idle, handle); }
     result<uint64_t> submit(std::span<const int32_t> ids, const request_options& options, bool boxed) {
         const raw_request raw(options);
         std::lock_guard hold(lock);  // until the box is there no event of it is sorted
@@ -77,7 +74,9 @@ class engine_core {
                 arrived.wait(hold);
                 continue;
             }
-            if (idle()) {
+            const auto nothing = idle();
+            if (!nothing) return nothing.error();
+            if (*nothing) {
                 if (number == 0) return std::nullopt;
                 return error(ALIA_BUSY, "the request waits for engine::choose", "request");
             }
