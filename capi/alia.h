@@ -56,8 +56,8 @@ extern "C" {
 
 /* The interface's version, apart from the release's: programs run with libraries of the same major number and the same
  * or a higher minor number. */
-#define ALIA_ABI_MAJOR 0
-#define ALIA_ABI_MINOR 2
+#define ALIA_ABI_MAJOR 1
+#define ALIA_ABI_MINOR 0
 #define ALIA_ABI_VERSION ((uint32_t)(ALIA_ABI_MAJOR << 16 | ALIA_ABI_MINOR))
 
 typedef int32_t alia_status;

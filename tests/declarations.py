@@ -1,52 +1,18 @@
 #!/usr/bin/env python3
 """The bindings' declarations against capi/alia.h, both ways: functions with their results and arguments, structs with their
-fields, offsets, sizes and first values, enumerators, and the interface's version. ALIA_LIBRARY names the library.
-
-The header is read with regular expressions, which its plain style allows; numbers come from a C program that includes it."""
+fields, offsets, sizes and first values, enumerators, and the interface's version. ALIA_LIBRARY names the library."""
 import ctypes
 import re
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
-root = Path(__file__).resolve().parent.parent
+from header import Header, measured, root
+
 sys.path.insert(0, str(root / "bindings/python"))
 from alia import Status, _c  # noqa: E402
 
 scalars = {"int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32, "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64,
            "float": ctypes.c_float, "double": ctypes.c_double, "alia_status": _c.Status, "char": ctypes.c_char}
-
-
-class Header:
-    def __init__(self, text):
-        text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-        text = re.sub(r"static inline[^{]*\{.*?\}", "", text, flags=re.S)
-        self.text = text
-        self.functions = {name: (tidy(result), arguments_of(arguments)) for result, name, arguments in
-                          re.findall(r"ALIA_API\s+([\w\s*]+?)\b(alia_\w+)\(([^;]*)\);", text)}
-        self.structs = {name: [declared(f) for f in body.split(";") if f.strip()]
-                        for body, name in re.findall(r"typedef struct \w+ \{(.*?)\} (alia_\w+);", text, re.S)}
-        self.enumerators = [n for body in re.findall(r"enum \{(.*?)\};", text, re.S) for n in re.findall(r"\bALIA_\w+", body)]
-        self.initial = re.findall(r"#define (ALIA_\w+_INIT)\b", text)
-
-
-def tidy(text):
-    """A type as its base and the number of its stars; const says nothing to an ABI."""
-    text = re.sub(r"\b(const|struct)\b", " ", text)
-    return "".join(text.replace("*", " ").split()), text.count("*")
-
-
-def declared(text):
-    """A name and its type, or a pointer to a function: ((result, arguments), 0)."""
-    if m := re.fullmatch(r"\s*([\w\s*]+?)\(\*(\w+)\)\((.*)\)\s*", text, re.S):
-        return m[2], ((tidy(m[1]), arguments_of(m[3])), 0)
-    m = re.fullmatch(r"\s*(.*?)(\w+)\s*", text, re.S)
-    return m[2], tidy(m[1])
-
-
-def arguments_of(text):
-    return [] if text.strip() in ("", "void") else [declared(part)[1] for part in text.split(",")]
 
 
 def camel(name):
@@ -109,23 +75,6 @@ def python_problems(header, numbers):
     yield from (f"{name} is not in the header" for name in known)
 
 
-def measured(header, folder):
-    """What a C program says of the header."""
-    lines = [f'printf("{n} %lld\\n", (long long){n});' for n in header.enumerators + ["ALIA_ABI_MAJOR", "ALIA_ABI_MINOR"]]
-    for name, fields in header.structs.items():
-        lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
-        lines += [f'printf("{name}.{f} %zu\\n", offsetof({name}, {f}));' for f, _ in fields]
-        macro = f"{name.upper()}_INIT"
-        if macro in header.initial:
-            lines.append(f'{{ static const {name} s = {macro}; printf("{macro} 0x"); for (size_t i = 0; i < sizeof s; ++i) '
-                         f'printf("%02x", ((const unsigned char*)&s)[i]); puts(""); }}')
-    source, program = folder / "numbers.c", folder / "numbers"
-    source.write_text('#include <stdio.h>\n#include "capi/alia.h"\nint main(void) {\n' + "\n".join(lines) + "\n}\n")
-    subprocess.run(["cc", "-std=c11", f"-I{root}", source, "-o", program], check=True)
-    words = (line.split() for line in subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines())
-    return {name: value[2:] if value.startswith("0x") else int(value) for name, value in words}
-
-
 def self_test(header, numbers):
     """Each kind of difference is found."""
     text = (root / "capi/alia.h").read_text()
@@ -143,8 +92,7 @@ def main():
     header = Header((root / "capi/alia.h").read_text())
     exported = set(re.findall(r" T (alia_\w+)", subprocess.run(["nm", "-D", _c.lib._name], capture_output=True, text=True, check=True).stdout))
     assert header.functions.keys() <= exported, header.functions.keys() - exported
-    with tempfile.TemporaryDirectory() as folder:
-        numbers = measured(header, Path(folder))
+    numbers = measured(header)
     self_test(header, numbers)
     problems = [f"bindings/python/alia/_c.py: {p}" for p in python_problems(header, numbers)]
     print("\n".join(problems) or f"{len(header.functions)} functions, {len(header.structs)} structs, {len(header.enumerators)} enumerators agree")

@@ -7,7 +7,7 @@ from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_uin
 from pathlib import Path
 from typing import Any, ClassVar
 
-ABI_MAJOR, ABI_MINOR = 0, 2
+ABI_MAJOR, ABI_MINOR = 1, 0
 
 # ---- Enumerators, as the header names them without ALIA_; those of alia_status are alia.Status
 
