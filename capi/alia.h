@@ -27,8 +27,8 @@
  *  - Structs are passed by pointer and start with their size; set them up with their ..._INIT macro. The library reads
  *    only `size` bytes and takes the macro's values for what lies beyond. A size larger than the library's is
  *    ALIA_UNSUPPORTED unless every byte that it does not know is zero. NULL for options means the macro's values.
- *  - Arguments. NULL where a pointer is needed, and a number out of its range, are ALIA_INVALID_ARGUMENT;
- *    alia_error_item() names the argument.
+ *  - Arguments. NULL where a pointer is needed, a length beyond what memory can be, and a number out of its range are
+ *    ALIA_INVALID_ARGUMENT; alia_error_item() names the argument.
  *  - What is not yet promised is in capi/alia_unstable.h, which includes this file.
  *  - The library prints nothing, installs no signal handler, uses no network, and runs nothing at exit. It may be
  *    unloaded once its handles are freed.
@@ -105,8 +105,8 @@ static inline alia_status alia_check(void) { return alia_abi_check(ALIA_ABI_VERS
 /* ALIA_OK where no call of this thread has failed yet. */
 ALIA_API alia_status alia_error_status(void);
 
-/* One sentence for people, naming file, tensor, byte or argument; "" where nothing has failed. Valid UTF-8 unless a
- * file's name is not; NUL-terminated. */
+/* One sentence for people, naming file, tensor, byte or argument; "" where nothing has failed. Valid UTF-8, whatever
+ * was given, with '?' for bytes that are not; NUL-terminated. */
 ALIA_API const char* alia_error_message(void);
 
 /* The tensor, metadata key, JSON pointer or argument that it is about, or "". NUL-terminated. */
@@ -392,7 +392,7 @@ typedef struct alia_request_options {
     int32_t priority;    /* higher ones run first and are preempted last */
     int32_t top_tokens;  /* log-probabilities: -1 none, 0 of the chosen token, n (up to 20) also of the n best */
     int32_t pooling;     /* ALIA_POOLING_... ; best with max_tokens 0 */
-    int64_t deadline;    /* milliseconds from now until it ends with ALIA_FINISH_DEADLINE; -1: none */
+    int64_t deadline;    /* milliseconds, up to 2^40, from now until it ends with ALIA_FINISH_DEADLINE; -1: none */
     /* Where a sequence has as many tokens as the context has positions: with context_last 0 it ends; otherwise the
      * first context_first and the last context_last tokens stay and the last ones are processed again. */
     int64_t context_first;
@@ -500,8 +500,8 @@ ALIA_API alia_status alia_engine_idle(alia_engine* engine, int32_t* idle);
  * another thread. ALIA_BUSY where it runs already; ALIA_OUT_OF_MEMORY. */
 ALIA_API alia_status alia_engine_start(alia_engine* engine);
 
-/* Waits until events are there or `milliseconds` are over (0: not at all; -1: without end), and hands them out as
- * alia_engine_step does, *count of them, possibly none. What they lend stays valid until the next call of this
+/* Waits until events are there or `milliseconds`, up to 2^40, are over (0: not at all; -1: without end), and hands them
+ * out as alia_engine_step does, *count of them, possibly none. What they lend stays valid until the next call of this
  * function. Several threads may call it; each event goes to one of them, and then what an event lends ends with any
  * one's next call. Errors: those of a step, once, after the events that came before it; ALIA_BUSY where the engine does
  * not run in the background and has no event left. */

@@ -36,6 +36,9 @@ std::string given_path(const char* path, uint64_t length, const char* name);
 void check_array(const void* array, uint64_t length, uint64_t element, const char* name);
 void check_range(int64_t value, int64_t low, int64_t high, const char* name);
 
+// Milliseconds, 34 years: a clock's nanoseconds have room for them.
+constexpr int64_t longest_wait = int64_t(1) << 40;
+
 // The size that a struct says it has; invalid_argument where no version can have it.
 uint32_t check_size(const void* given, const char* name);
 // Copies min(size, known_size) bytes of a sized struct over `known`. Errors as alia.h says.

@@ -171,10 +171,9 @@ alia_status alia_engine_step(alia_engine* engine, alia_event* events, uint32_t c
 alia_status alia_engine_next(alia_engine* engine, alia_event* events, uint32_t capacity, int64_t milliseconds,
                              uint32_t* count) {
     return guard([&] {
-        constexpr int64_t longest = int64_t(1) << 50;
         auto e = find_engine(engine);
         EventArray out(events, capacity);
-        check_range(milliseconds, -1, longest, "milliseconds");
+        check_range(milliseconds, -1, longest_wait, "milliseconds");
         not_null(count, "count");
         next(*e, milliseconds, out);
         *count = out.count;

@@ -104,8 +104,10 @@ void put(std::byte* at, std::string_view value, const char* name) {
 
 template <class S>
 void set(S* options, const char* name, uint64_t name_length, const char* value, uint64_t value_length) {
-    const uint32_t size = check_size(&not_null(options, "options"), "options");
-    const std::string_view wanted = given_text(name, std::min<uint64_t>(name_length, 100), "name");
+    S known_part;
+    read_sized(&not_null(options, "options"), &known_part, sizeof known_part, "options");
+    const uint32_t size = check_size(options, "options");
+    const std::string_view wanted = given_text(name, name_length, "name").substr(0, 100);
     const std::string_view text = given_text(value, value_length, "value");
     const auto all = fields(*options);
     const auto found = std::find_if(all.begin(), all.end(), [&](const Field& f) { return f.name == wanted; });

@@ -39,12 +39,11 @@ std::vector<std::string> stop_texts_of(const alia_request_options& r) {
 
 Request request_of(const int32_t* ids, uint64_t id_count, const alia_request_options& r, const Config& config) {
     constexpr uint32_t known = 2 * ALIA_REQUEST_DO_NOT_SHARE - 1;
-    constexpr int64_t longest = int64_t(1) << 50;  // milliseconds, which no clock reaches
     check_array(ids, id_count, sizeof *ids, "ids");
     check_array(r.stop, r.stop_count, sizeof *r.stop, "options.stop");
     check_range(r.flags, 0, known, "options.flags");
     check_range(r.pooling, ALIA_POOLING_NONE, ALIA_POOLING_LAST, "options.pooling");
-    check_range(r.deadline, -1, longest, "options.deadline");
+    check_range(r.deadline, -1, longest_wait, "options.deadline");
     Request request;
     request.sampling = sampling_of(r, config.generation);
     request.prompt.assign(ids, ids + id_count);

@@ -37,8 +37,8 @@ void Job::begin(const Model& model, int64_t context) {
         fail(Status::context_full, {.file = {}, .item = "prompt"},
              "%lld tokens after %lld leave no room in a context of %lld", (long long)request.prompt_tokens(),
              (long long)kept, (long long)context);
-    const int64_t most =
-        request.max_tokens < 0 ? context : std::min(context, kept + request.prompt_tokens() + request.max_tokens);
+    const int64_t asked = request.max_tokens < 0 ? context : std::min(request.max_tokens, context);
+    const int64_t most = std::min(context, kept + request.prompt_tokens() + asked);
     sampler.emplace(sampling, std::span<const int32_t>{});
     sampler->reserve(most, int64_t(ends.size()));
     sequence->reserve(std::max(most, before + request.prompt_tokens()));

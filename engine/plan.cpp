@@ -9,6 +9,7 @@ MemoryPlan plan_memory(const std::string& path, const ModelOptions& model_option
     const Kernels& k = device->kernels;
     const Model m = outline_model(checkpoint, k);
     const Format cache = o.cache.value_or(k.cache_format);
+    const PassLimits limits = pass_limits(o);
 
     MemoryPlan plan{.device = k.name, .items = {}, .available = available_memory(*device)};
     for (auto [format, bytes] : m.weights) {
@@ -17,7 +18,6 @@ MemoryPlan plan_memory(const std::string& path, const ModelOptions& model_option
     }
     plan.items.push_back(
         {std::string("KV cache ") + info(cache).name, Cache::bytes(k, m.config, cache_positions(o), cache)});
-    const PassLimits limits = pass_limits(o);
     plan.items.push_back({"scratch", Runner::bytes(m, k, limits)});
     if (const int64_t own = k.overhead_bytes(limits.outputs, m.config.vocabulary))
         plan.items.push_back({"staging and sampling", own});

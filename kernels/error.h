@@ -53,12 +53,31 @@ struct Error : std::exception {
 
 namespace detail {
 
-// Appends at most `room` bytes, control characters as '?', never cutting a UTF-8 sequence in two.
+// The bytes of the UTF-8 sequence that begins at text[0], or 0 where none does.
+inline size_t utf8_sequence(std::string_view text) {
+    const auto at = [&](size_t i) { return i < text.size() ? uint8_t(text[i]) : uint8_t(0); };
+    const uint8_t lead = at(0), next = at(1);
+    const size_t n = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
+    for (size_t i = 1; i < n; ++i)
+        if ((at(i) & 0xC0) != 0x80) return 0;
+    const bool overlong = (lead == 0xE0 && next < 0xA0) || (lead == 0xF0 && next < 0x90);
+    const bool no_character = (lead == 0xED && next > 0x9F) || (lead == 0xF4 && next > 0x8F);
+    return overlong || no_character ? 0 : n;
+}
+
+// Appends what there is room for, as UTF-8: control characters and bytes that are none become '?', and no sequence is
+// cut in two.
 inline void append_clean(char* buffer, size_t size, std::string_view text) {
-    size_t at = std::strlen(buffer), n = text.size() < size - 1 - at ? text.size() : size - 1 - at;
-    while (n > 0 && n < text.size() && (uint8_t(text[n]) & 0xC0) == 0x80) --n;
-    for (size_t i = 0; i < n; ++i) buffer[at + i] = uint8_t(text[i]) < 32 || text[i] == 127 ? '?' : text[i];
-    buffer[at + n] = 0;
+    size_t at = std::strlen(buffer);
+    while (!text.empty()) {
+        const size_t n = utf8_sequence(text), taken = n ? n : 1;
+        if (at + taken >= size) break;
+        std::memcpy(buffer + at, text.data(), taken);
+        if (n == 0 || uint8_t(text[0]) < 32 || text[0] == 127) buffer[at] = '?';
+        at += taken;
+        text.remove_prefix(taken);
+    }
+    buffer[at] = 0;
 }
 
 [[noreturn]] inline void throw_error(Status status, const Place& place, const char* format, va_list arguments) {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/capi.h"
+#include "tests/tiny_tokenizer.h"
 
 /* ---- What can fail ---- */
 
@@ -390,16 +391,6 @@ static void put(const char* name, const void* bytes, size_t n) {
 }
 
 int main(int argc, char** argv) {
-    static const char tokenizer[] =
-        "{\"added_tokens\":[{\"id\":0,\"content\":\"<unk>\",\"special\":true},{\"id\":1,\"content\":\"<s>\","
-        "\"special\":"
-        "true}],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\\u2581\","
-        "\"prepend_scheme\":\"never\",\"split\":false},\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":"
-        "[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[],"
-        "\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[1],\"tokens\":[\"<s>\"]}}},\"decoder\":{\"type\":"
-        "\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\\u2581\"},\"content\":\" \"},"
-        "{\"type\":\"Fuse\"}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"fuse_unk\":true,\"byte_fallback\":"
-        "false,\"vocab\":{\"<unk>\":0,\"<s>\":1,\"l\":2,\"a\":3,\"o\":4,\"\\u2581\":5,\"la\":6},\"merges\":[\"l a\"]}}";
     if (argc < 2) return 2;
     const int every = argc > 2 && atoi(argv[2]) == 1;
     snprintf(folder, sizeof folder, "/tmp/alia-faults-XXXXXX");
@@ -407,8 +398,8 @@ int main(int argc, char** argv) {
     snprintf(state_file, sizeof state_file, "%s/out", folder);
     for (int i = 0; i < 4; ++i) {
         char name[512];
-        void* bytes = (void*)tokenizer;
-        size_t n = strlen(tokenizer);
+        void* bytes = (void*)tiny_tokenizer;
+        size_t n = strlen(tiny_tokenizer);
         snprintf(name, sizeof name, "%s/%s", argv[1], names[i]);
         if (i < 3) {
             FILE* f = fopen(name, "rb");
