@@ -12,6 +12,7 @@ class Header:
     def __init__(self, text):
         text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
         text = re.sub(r"static inline[^{]*\{.*?\}", "", text, flags=re.S)
+        self.text = text  # without comments
         self.functions = {name: (tidy(result), arguments_of(arguments)) for result, name, arguments in
                           re.findall(r"ALIA_API\s+([\w\s*]+?)\b(alia_\w+)\(([^;]*)\);", text)}
         self.structs = {name: [declared(f) for f in body.split(";") if f.strip()]

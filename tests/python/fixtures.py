@@ -16,7 +16,7 @@ class WithModel(unittest.TestCase):
         cls.folder = tempfile.mkdtemp(prefix="alia-python-")
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         tiny.write(cls.folder)
-        cls.model = alia.Model(cls.folder)
+        cls.model = alia.Model(cls.folder, threads=1)  # more threads would only wait for each other
         cls.addClassCleanup(cls.model.close)
 
     def engine(self, **options):
