@@ -26,7 +26,7 @@ def main(build, bundled=None):
     subprocess.run(["cmake", "--install", build, "--prefix", prefix], check=True, stdout=subprocess.DEVNULL)
     libraries = next(prefix.rglob("alia.pc")).parent
     tiny.write(target / "model")
-    environment = os.environ | {"CARGO_TARGET_DIR": str(target), "ALIA_TEST_MODEL": str(target / "model")}
+    environment = os.environ | {"CARGO_TARGET_DIR": str(target), "MODEL": str(target / "model")}
     if not bundled:
         environment |= {"PKG_CONFIG_PATH": str(libraries), "LD_LIBRARY_PATH": str(libraries.parent)}
     features = ["--features", "alia/bundled"] if bundled else []

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! # fn main() -> Result<(), alia::Error> {
-//! # let path = std::env::var("ALIA_TEST_MODEL").unwrap();
+//! # let path = std::env::var("MODEL").unwrap();
 //! use alia::{Engine, Model, Options};
 //!
 //! let engine = Engine::open(&Model::open(path)?)?;
@@ -27,3 +27,7 @@ pub use model::{plan, Load, Model, ModelOptions, Part, Progress, Prompt};
 pub use options::{Cache, EngineOptions, Hook, Options, Stop};
 pub use sequence::Sequence;
 pub use stream::{Completion, Finish, Stream};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/rust.md")]
+struct Docs;

@@ -1,4 +1,4 @@
-//! The crate on the tiny model with a tokenizer whose folder ALIA_TEST_MODEL names (tests/python/tiny.py writes it).
+//! The crate on the tiny model with a tokenizer whose folder the environment's MODEL names (tests/python/tiny.py writes it).
 use std::ops::ControlFlow;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use alia::*;
 const TEXT: &str = "ola 👩‍👩‍👧 e\u{301}\u{323}n\u{303} 🏳️‍🌈 𝒜 ñ€x";
 
 fn path() -> String {
-    std::env::var("ALIA_TEST_MODEL").expect("ALIA_TEST_MODEL names the tiny model")
+    std::env::var("MODEL").expect("MODEL names the tiny model")
 }
 
 fn engine() -> Engine {
