@@ -1,0 +1,151 @@
+"""What was generated, in the objects of OpenAI's two interfaces: whole, or in chunks."""
+import time
+import uuid
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._dispatch import End, Item, Token
+from .._errors import InvalidArgument
+from .._model import Model
+from .fields import Asked
+
+_finish = {"stop": "stop", "length": "length", "context": "length"}
+
+
+def _finite(logprob: float) -> float:
+    """JSON has no infinity; OpenAI's servers write this number."""
+    return max(logprob, -9999.0)
+
+
+@dataclass
+class Choice:
+    """What has come of a choice and was not yet written, and what is known of it in all."""
+
+    text: str = ""
+    tokens: list[Token] = field(default_factory=list)
+    finish: str | None = None
+    count: int = 0  #: tokens
+    cached: int = 0  #: tokens of the prompt
+    offset: int = 0  #: characters of the tokens that were written
+
+
+class Answers(ABC):
+    """The choices of one answer. `take` gathers, and `whole` or `chunk` writes, what came since the last time."""
+
+    prefix: str
+    whole_object: str
+    chunk_object: str
+
+    def __init__(self, model: Model, name: str, asked: Asked) -> None:
+        self.model, self.asked = model, asked
+        self.head = {"id": f"{self.prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
+        self.choices = [Choice() for _ in range(asked.n * len(asked.requests))]
+
+    def take(self, number: int, item: Item) -> None:
+        choice = self.choices[number]
+        choice.text += item.text
+        if isinstance(item, End):
+            choice.finish, choice.cached = _finish[item.finish], item.cached_tokens
+        else:
+            choice.count += 1
+            if self.asked.logprobs >= 0:
+                choice.tokens.append(item)
+
+    def usage(self) -> dict[str, Any]:
+        prompt, generated = self.asked.prompt_tokens, sum(choice.count for choice in self.choices)
+        cached = sum(choice.cached for choice in self.choices[:: self.asked.n])
+        return {
+            "prompt_tokens": prompt, "completion_tokens": generated, "total_tokens": prompt + generated,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+
+    def whole(self) -> dict[str, Any]:
+        choices = [self._common(i) | self._whole(choice) for i, choice in enumerate(self.choices)]
+        return {"object": self.whole_object, **self.head, "choices": choices, "usage": self.usage()}
+
+    def opening(self) -> list[dict[str, Any]]:
+        """Chunks that come before anything is generated."""
+        return []
+
+    def chunk(self, number: int) -> dict[str, Any] | None:
+        """What came of a choice since its last chunk; None where there is nothing to tell."""
+        choice = self.choices[number]
+        if not (choice.text or choice.tokens or choice.finish):
+            return None
+        written = self._chunk([self._common(number) | self._part(choice)])
+        choice.text, choice.tokens = "", []
+        return written
+
+    def closing(self) -> list[dict[str, Any]]:
+        return [self._chunk([]) | {"usage": self.usage()}] if self.asked.usage else []
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        usage = {"usage": None} if self.asked.usage else {}
+        return {"object": self.chunk_object, **self.head, "choices": choices, **usage}
+
+    def _common(self, number: int) -> dict[str, Any]:
+        choice = self.choices[number]
+        logprobs = self._logprobs(choice) if choice.tokens else None
+        return {"index": number, "logprobs": logprobs, "finish_reason": choice.finish}
+
+    def _bytes(self, token: int) -> bytes:
+        try:
+            return self.model.token_bytes(token)
+        except InvalidArgument:  # rows of logits may be longer than the vocabulary
+            return b""
+
+    def _name(self, token: int) -> str:
+        return self._bytes(token).decode(errors="replace")
+
+    @abstractmethod
+    def _whole(self, choice: Choice) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _part(self, choice: Choice) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _logprobs(self, choice: Choice) -> dict[str, Any]: ...
+
+
+class ChatAnswers(Answers):
+    prefix, whole_object, chunk_object = "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def opening(self) -> list[dict[str, Any]]:
+        start = {"logprobs": None, "finish_reason": None, "delta": {"role": "assistant", "content": ""}}
+        return [self._chunk([{"index": i} | start]) for i in range(len(self.choices))]
+
+    def _whole(self, choice: Choice) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": choice.text, "refusal": None}}
+
+    def _part(self, choice: Choice) -> dict[str, Any]:
+        return {"delta": {"content": choice.text} if choice.text else {}}
+
+    def _logprobs(self, choice: Choice) -> dict[str, Any]:
+        def one(token: int, logprob: float) -> dict[str, Any]:
+            return {"token": self._name(token), "logprob": _finite(logprob), "bytes": list(self._bytes(token))}
+
+        return {
+            "content": [one(t.token, t.logprob) | {"top_logprobs": [one(*best) for best in t.top]} for t in choice.tokens],
+            "refusal": None,
+        }
+
+
+class TextAnswers(Answers):
+    prefix, whole_object, chunk_object = "cmpl", "text_completion", "text_completion"
+
+    def _whole(self, choice: Choice) -> dict[str, Any]:
+        return {"text": choice.text}
+
+    _part = _whole
+
+    def _logprobs(self, choice: Choice) -> dict[str, Any]:
+        names, offsets = [self._name(t.token) for t in choice.tokens], []
+        for name in names:
+            offsets.append(choice.offset)
+            choice.offset += len(name)
+        top = [{self._name(token): _finite(logprob) for token, logprob in t.top} for t in choice.tokens]
+        return {
+            "tokens": names, "token_logprobs": [_finite(t.logprob) for t in choice.tokens],
+            "top_logprobs": top if self.asked.logprobs else None, "text_offset": offsets,
+        }

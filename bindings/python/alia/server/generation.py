@@ -1,0 +1,67 @@
+"""The engine's requests behind one HTTP request."""
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from .._answers import Prepared
+from .._dispatch import Dispatcher, End, Item, Request
+from .._engine import Engine
+from .errors import ClientGone
+
+T = TypeVar("T")
+
+
+class Generation(AsyncIterator[tuple[int, Item]]):
+    """What comes of several requests, each item with the number of its choice: the completions of the first request come
+    first. Belongs to the event loop that made it; `cancel` may be called at any time and never waits."""
+
+    def __init__(self, engine: Engine, prepared: list[Prepared]) -> None:
+        self._items: asyncio.Queue[tuple[int, Item]] = asyncio.Queue()
+        self._running: list[tuple[Dispatcher, Request]] = []
+        self._left = 0
+        try:
+            for one in prepared:
+                request = one.request(self._deliver(self._left))
+                self._running.append((engine._submit(one, request), request))
+                self._left += one.options.completions
+        except BaseException:
+            self.cancel()
+            raise
+
+    def _deliver(self, first: int) -> Callable[[Item], object]:
+        loop, put = asyncio.get_running_loop(), self._items.put_nowait
+        return lambda item: loop.call_soon_threadsafe(put, (first + item.completion, item))
+
+    async def __anext__(self) -> tuple[int, Item]:
+        if not self._left:
+            raise StopAsyncIteration
+        choice, item = await self._items.get()
+        if isinstance(item, End):
+            if item.error:
+                raise item.error
+            self._left -= 1
+        return choice, item
+
+    def cancel(self) -> None:
+        for dispatcher, request in self._running:
+            if not request.over.is_set():
+                dispatcher.cancel(request)
+
+
+async def attended(receive: Callable[[], Awaitable[Any]], work: Coroutine[Any, Any, T]) -> T:
+    """Does the work, and cancels it where the client goes away: ClientGone."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientGone
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.wait((working, watching))

@@ -1,0 +1,58 @@
+"""What one request may take, and its body read within that."""
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from .errors import APIError, ClientGone
+
+
+@dataclass(frozen=True)
+class Limits:
+    body: int = 4 << 20  #: bytes
+    body_seconds: float = 30  #: until the body is there
+    seconds: float = 600  #: from the queue to the last token
+    tokens: int = 0  #: generated for one choice; 0: as many as the context holds
+    queue: int = 64  #: requests that wait
+    prompts: int = 128  #: in one request
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON's")
+
+
+async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise APIError(415, "unsupported_media_type", "The body must be JSON, with Content-Type: application/json.")
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            data = await _read(request, limits.body)
+    except TimeoutError:
+        raise APIError(
+            408, "body_timeout", f"The body did not arrive within {limits.body_seconds:g} seconds.",
+            headers={"Connection": "close", "x-should-retry": "false"},
+        ) from None
+    except ClientDisconnect:
+        raise ClientGone from None
+    try:
+        body = json.loads(data.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise APIError(400, "invalid_json", f"The body is not JSON: {error}.") from None
+    if not isinstance(body, dict):
+        raise APIError(400, "invalid_json", "The body must be a JSON object.")
+    return body
+
+
+async def _read(request: Request, most: int) -> bytes:
+    data = bytearray()
+    announced = request.headers.get("content-length", "")
+    if not (announced.isdecimal() and int(announced) > most):
+        async for part in request.stream():
+            data += part
+            if len(data) > most:
+                break
+        else:
+            return bytes(data)
+    raise APIError(413, "body_too_large", f"The body is longer than {most} bytes.", headers={"Connection": "close"})

@@ -1,0 +1,191 @@
+"""The bodies of requests as JSON Schema: what openapi.py publishes is what `check` enforces. Fields that are not here are
+refused by name; null is the same as leaving a field out."""
+import difflib
+import re
+from typing import Any, TypeAlias
+
+from .errors import APIError
+
+Schema: TypeAlias = dict[str, Any]
+
+
+def _object(required: list[str], **properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _integer(low: int, high: int, about: str) -> Schema:
+    return {"type": "integer", "minimum": low, "maximum": high, "description": about}
+
+
+def _number(low: float, high: float, about: str) -> Schema:
+    return {"type": "number", "minimum": low, "maximum": high, "description": about}
+
+
+def _list(items: Schema, most: int) -> Schema:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
+
+
+_boolean: Schema = {"type": "boolean"}
+_text: Schema = {"type": "string"}
+_token = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+_tokens = _list(_token, 1 << 20)
+_texts = [_text, _list(_text, 1024), _tokens, _list(_tokens, 1024)]
+_model = {"type": "string", "description": "The id that /v1/models gives; may be left out"}
+
+_generating: dict[str, Schema] = {
+    "model": _model,
+    "max_tokens": _integer(1, 2**31 - 1, "Tokens to generate for a choice"),
+    "temperature": _number(0, 100, "0: always the best token; by default the checkpoint's, as with the other fields of sampling"),
+    "top_p": _number(0, 1, "The smallest set of best tokens whose probability reaches it; 1: off"),
+    "top_k": _integer(0, 2**31 - 1, "The best so many tokens; 0: off"),
+    "min_p": _number(0, 1, "Tokens of at least this share of the best one's probability; 0: off"),
+    "repetition_penalty": _number(0.01, 100, "Divides positive logits of tokens seen so far; 1: off"),
+    "frequency_penalty": _number(-100, 100, "Taken off once for each time that the token was generated"),
+    "presence_penalty": _number(-100, 100, "Taken off once if it was generated"),
+    "logit_bias": {
+        "type": "object", "propertyNames": {"pattern": "^[0-9]{1,9}$"}, "maxProperties": 4096,
+        "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
+        "description": "Added to the logits of these token ids",
+    },
+    "seed": _integer(-(2**63), 2**63 - 1, "The same seed gives the same answer; otherwise one is drawn"),
+    "n": _integer(1, 128, "Choices for each prompt; number i is drawn with seed + i"),
+    "stop": {
+        "anyOf": [
+            {"type": "string", "minLength": 1, "maxLength": 1024},
+            _list({"type": "string", "minLength": 1, "maxLength": 1024}, 64),
+        ],
+        "description": "Texts that end the answer and are not shown",
+    },
+    "stop_token_ids": _list(_token, 64) | {"description": "Tokens that end the answer"},
+    "min_tokens": _integer(0, 2**31 - 1, "Until so many are generated, nothing ends the answer"),
+    "ignore_eos": _boolean | {"description": "The model's end tokens do not end it"},
+    "stream": _boolean,
+    "stream_options": _object([], include_usage=_boolean) | {"description": "With stream only"},
+    "store": {"const": False},
+}
+
+_content = {
+    "anyOf": [_text, _list(_object(["type", "text"], type={"const": "text"}, text=_text), 1024)],
+    "description": "A text, or parts that form one",
+}
+_message = _object(
+    ["role", "content"],
+    role={"enum": ["system", "developer", "user", "assistant"]}, content=_content,
+)
+_messages = _list(_message, 4096)
+
+CHAT = _object(
+    ["messages"],
+    messages=_messages,
+    **_generating,
+    max_completion_tokens=_integer(1, 2**31 - 1, "The same as max_tokens"),
+    logprobs=_boolean | {"description": "Log-probabilities of the answer's tokens"},
+    top_logprobs=_integer(0, 20, "Also of so many best tokens at each place; with logprobs only"),
+    response_format={"const": {"type": "text"}},
+    modalities={"const": ["text"]},
+)
+COMPLETION = _object(
+    ["prompt"],
+    prompt={"anyOf": _texts, "description": "A text, token ids, or a list of either"},
+    **_generating,
+    logprobs=_integer(0, 20, "Log-probabilities of the answer's tokens, and of so many best ones at each place"),
+    echo={"const": False},
+    best_of={"const": 1},
+)
+EMBEDDING = _object(
+    ["input"],
+    input={"anyOf": _texts, "description": "A text, token ids, or a list of either"},
+    model=_model,
+    encoding_format={"enum": ["float", "base64"]},
+    pooling={"enum": ["mean", "last"], "description": "How the tokens' states become one; by default their mean"},
+)
+TOKENIZE = _object(
+    ["prompt"],
+    prompt=_text,
+    model=_model,
+    add_special_tokens=_boolean | {"description": "Also what the tokenizer adds around a text, such as a first <s>; by default yes"},
+)
+
+_types: dict[str, Any] = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
+_articles = {"object": "an object", "array": "a list", "string": "a text", "boolean": "true or false", "integer": "a whole number",
+             "number": "a number"}
+
+
+class Refused(APIError):
+    """The field `path` of the body is not as its schema says."""
+
+    def __init__(self, path: str, what: str, code: str = "invalid_value") -> None:
+        super().__init__(400, code, f"{path or 'The body'} {what}.", path or None)
+
+
+def check(value: object, schema: Schema, path: str = "") -> None:
+    """Refuses what does not follow the schema; takes members that are null out of objects."""
+    if alternatives := schema.get("anyOf"):
+        return _check_any(value, alternatives, path)
+    if "const" in schema and (value != schema["const"] or type(value) is not type(schema["const"])):
+        raise Refused(path, f"can only be {schema['const']!r} on this server", "unsupported_value")
+    if "enum" in schema and value not in schema["enum"]:
+        raise Refused(path, f"must be one of {', '.join(schema['enum'])}")
+    if kind := schema.get("type"):
+        if isinstance(value, bool) is not (kind == "boolean") or not isinstance(value, _types[kind]):
+            raise Refused(path, f"must be {_articles[kind]}", "invalid_type")
+    if isinstance(value, str):
+        _check_text(value, schema, path)
+    elif isinstance(value, (int, float)):
+        if "minimum" in schema and not schema["minimum"] <= value <= schema["maximum"]:
+            raise Refused(path, f"must be between {schema['minimum']} and {schema['maximum']}")
+    elif isinstance(value, list) and "items" in schema:
+        if not schema["minItems"] <= len(value) <= schema["maxItems"]:
+            raise Refused(path, f"must have {schema['minItems']} to {schema['maxItems']} elements")
+        for at, item in enumerate(value):
+            check(item, schema["items"], f"{path}[{at}]")
+    elif isinstance(value, dict) and schema.get("type") == "object":
+        _check_object(value, schema, path)
+
+
+def _check_any(value: object, alternatives: list[Schema], path: str) -> None:
+    refusals: list[Refused] = []
+    for schema in alternatives:
+        try:
+            return check(value, schema, path)
+        except Refused as refusal:
+            refusals.append(refusal)
+    if all(refusal.code == "invalid_type" and refusal.param == path for refusal in refusals):
+        kinds = dict.fromkeys(_articles[schema["type"]] for schema in alternatives)
+        raise Refused(path, f"must be {' or '.join(kinds)}", "invalid_type")
+    raise max(refusals, key=lambda r: (len(r.param or ""), r.param or "", r.code != "invalid_type"))  # of the one that fits furthest
+
+
+def _check_text(value: str, schema: Schema, path: str) -> None:
+    if "minLength" in schema and not schema["minLength"] <= len(value) <= schema["maxLength"]:
+        raise Refused(path, f"must have {schema['minLength']} to {schema['maxLength']} characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Refused(path, "holds half of a surrogate pair, which is no character") from None
+
+
+def _check_object(value: dict[str, Any], schema: Schema, path: str) -> None:
+    def inner(name: str) -> str:
+        return f"{path}.{name}" if path else name
+
+    properties = schema.get("properties")
+    for name in [name for name, member in value.items() if member is None]:
+        if properties and name in properties:
+            del value[name]
+    if len(value) > schema.get("maxProperties", len(value)):
+        raise Refused(path, f"must have at most {schema['maxProperties']} members")
+    for name, member in value.items():
+        if properties is None:
+            if not re.search(schema["propertyNames"]["pattern"], name, re.ASCII):
+                raise Refused(inner(name), "is not a token's id")
+            check(member, schema["additionalProperties"], inner(name))
+        elif name in properties:
+            check(member, properties[name], inner(name))
+        else:
+            near = difflib.get_close_matches(name, properties, 1)
+            hint = f", which knows {near[0]}" if near else ""
+            raise Refused(inner(name), f"is not supported by this server{hint}", "unsupported_field")
+    for name in schema.get("required", ()):
+        if name not in value:
+            raise Refused(inner(name), "is missing", "missing_field")

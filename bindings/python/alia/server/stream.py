@@ -1,0 +1,39 @@
+"""Answers as they come: server-sent events."""
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from .errors import APIError, ClientGone, encoded
+from .generation import attended
+
+
+class EventStream:
+    """A response, as ASGI has it, of objects as events; `[DONE]` follows the last. An APIError that they end with becomes an
+    event too. `end` is called however it ends."""
+
+    def __init__(self, objects: AsyncIterator[dict[str, Any]], end: Callable[[], object]) -> None:
+        self._objects, self._end = objects, end
+
+    async def __call__(
+        self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[dict[str, Any]], Awaitable[None]]
+    ) -> None:
+        try:
+            await attended(receive, self._send(send))
+        except ClientGone:
+            pass
+        finally:
+            self._end()
+
+    async def _send(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+        async def event(data: bytes) -> None:
+            await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})
+
+        try:
+            async for one in self._objects:
+                await event(encoded(one))
+            await event(b"[DONE]")
+        except APIError as error:
+            await event(encoded(error.body()))
+        await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,490 @@
+"""The server: a real one on a free port, asked over HTTP."""
+import base64
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from unittest import mock
+
+import numpy as np
+from fixtures import WithModel, alia, tiny
+
+try:
+    import prometheus_client  # noqa: F401
+    import starlette  # noqa: F401
+    import uvicorn
+except ImportError as missing:
+    raise unittest.SkipTest(f"alia.server needs {missing.name}") from None
+from alia.server import app, schema
+from alia.server.errors import APIError
+from alia.server.keys import Keys
+from alia.server.limits import Limits
+from alia.server.openapi import description
+
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+USER = [{"role": "user", "content": "ab"}]
+#: Nothing but letters, so that texts are worth comparing.
+LETTERS = {"logit_bias": {str(i): -100 for i in range(96) if not 6 <= i < 33}, "temperature": 1, "ignore_eos": True}
+PLAIN = {"bias": {int(i): b for i, b in LETTERS["logit_bias"].items()}, "temperature": 1.0, "ignore_eos": True}
+ENDLESS = {"max_tokens": 8000, "ignore_eos": True}
+
+
+class WithServer(WithModel):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server = cls.enterClassContext(cls.serving())
+
+    @classmethod
+    @contextlib.contextmanager
+    def serving(cls, *, limits=Limits(), keys=Keys(), ready=True, **engine):
+        server = app.Server(cls.folder, name="tiny", model={}, engine={"context": 512, **engine}, limits=limits, keys=keys)
+        listening = socket.create_server(("127.0.0.1", 0))
+        server.port = listening.getsockname()[1]
+        running = uvicorn.Server(uvicorn.Config(server.app, log_level="critical"))
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            until(lambda: running.started and (server.health.is_ready or not ready))
+            yield server
+        finally:
+            running.should_exit = True
+            thread.join(30)
+            listening.close()
+        assert not thread.is_alive(), "the server did not end"
+
+    def send(self, method, path, body=None, server=None, key=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", (server or self.server).port, timeout=60)
+        self.addCleanup(connection.close)
+        data = json.dumps(body) if isinstance(body, (dict, list)) else body
+        given = {"Content-Type": "application/json"} if method == "POST" else {}
+        given |= {"Authorization": f"Bearer {key}"} if key else {}
+        connection.request(method, path, data, given | (headers or {}))
+        response = connection.getresponse()
+        response.connection = connection
+        return response
+
+    def get(self, path, **options):
+        response = self.send("GET", path, **options)
+        return response.status, response.read().decode()
+
+    def post(self, path, body, status=200, **options):
+        response = self.send("POST", path, body, **options)
+        answer = json.loads(response.read())
+        self.assertEqual(response.status, status, answer)
+        return answer
+
+    def refused(self, path, body, status, code, param=None, **options):
+        error = self.post(path, body, status, **options)["error"]
+        self.assertEqual((error["code"], error["param"]), (code, param), error)
+        kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+        self.assertEqual((error["type"], sorted(error)), (kind, ["code", "message", "param", "type"]))
+        return error["message"]
+
+    def events(self, path, body, **options):
+        response = self.send("POST", path, {"stream": True, **body}, **options)
+        self.assertEqual((response.status, response.getheader("Content-Type")), (200, "text/event-stream; charset=utf-8"))
+        blocks = response.read().decode().split("\n\n")
+        self.assertEqual(blocks.pop(), "")
+        self.assertTrue(all(block.startswith("data: ") and "\n" not in block for block in blocks))
+        return [block.removeprefix("data: ") for block in blocks]
+
+    def chunks(self, path, body, **options):
+        *chunks, done = self.events(path, body, **options)
+        self.assertEqual(done, "[DONE]")
+        return [json.loads(chunk) for chunk in chunks]
+
+
+def until(reached, seconds=30):
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.005)
+
+
+class TestAnswers(WithServer):
+    def test_completions(self):
+        answer = self.post(TEXT, {"prompt": "ab", "n": 3, "seed": 5, "max_tokens": 12, "logprobs": 2, **LETTERS})
+        wanted = self.server.engine.complete("ab", n=3, seed=5, max_tokens=12, logprobs=2, **PLAIN)
+        self.assertEqual([c["text"] for c in answer["choices"]], [w.text for w in wanted])
+        self.assertEqual(len({w.text for w in wanted}), 3)
+        self.assertEqual([c["finish_reason"] for c in answer["choices"]], ["length"] * 3)
+        self.assertEqual((answer["object"], answer["model"]), ("text_completion", "tiny"))
+        self.assertEqual([answer["usage"][k] for k in ("prompt_tokens", "completion_tokens", "total_tokens")], [3, 36, 39])
+        for choice, completion in zip(answer["choices"], wanted):
+            logprobs = choice["logprobs"]
+            self.assertEqual("".join(logprobs["tokens"]), completion.text)
+            self.assertTrue(np.allclose(logprobs["token_logprobs"], completion.logprobs))
+            self.assertEqual([len(top) for top in logprobs["top_logprobs"]], [2] * 12)
+            self.assertEqual(logprobs["text_offset"], list(range(12)))
+        self.assertEqual(self.post(TEXT, {"prompt": [1, 7, 8], "seed": 6, "max_tokens": 12, **LETTERS})["choices"][0]["text"], wanted[1].text)
+        self.assertEqual(self.post(TEXT, {"prompt": "ab", **LETTERS})["usage"]["completion_tokens"], 16)
+
+    def test_several_prompts(self):
+        prompts = ["ab", "cd", "e"]
+        options = {"max_tokens": 6, "seed": 3, "n": 2, **LETTERS}
+        apart = [c["text"] for p in prompts for c in self.post(TEXT, {"prompt": p, **options})["choices"]]
+        together = self.post(TEXT, {"prompt": prompts, **options})
+        self.assertEqual([(c["index"], c["text"]) for c in together["choices"]], list(enumerate(apart)))
+        ids = [self.model.encode(p) for p in prompts]
+        self.assertEqual([c["text"] for c in self.post(TEXT, {"prompt": ids, **options})["choices"]], apart)
+        self.assertEqual(together["usage"]["prompt_tokens"], sum(map(len, ids)))
+
+    def test_fields(self):
+        """Each field of sampling reaches the engine."""
+        options = {"max_tokens": 8, "seed": 3, **LETTERS}
+        fields = {"temperature": 0.5, "top_p": 0.5, "top_k": 3, "min_p": 0.3, "repetition_penalty": 2.0, "frequency_penalty": 5.0,
+                  "presence_penalty": -5.0, "min_tokens": 4}
+        plain = self.post(TEXT, {"prompt": "ab", **options})["choices"][0]["text"]
+        for name, value in fields.items():
+            got = self.post(TEXT, {"prompt": "ab", **options, name: value})["choices"][0]["text"]
+            [wanted] = self.server.engine.complete("ab", **{"max_tokens": 8, "seed": 3, **PLAIN, name: value})
+            self.assertEqual(got, wanted.text, name)
+        texts = {self.post(TEXT, {"prompt": "ab", "max_tokens": 8, **LETTERS})["choices"][0]["text"] for _ in range(3)}
+        self.assertGreater(len(texts), 1)  # seeds are drawn
+        for stop in (plain[3], [plain[3], "never"]):
+            cut = self.post(TEXT, {"prompt": "ab", **options, "stop": stop})["choices"][0]
+            self.assertEqual((cut["text"], cut["finish_reason"]), (plain[: plain.index(plain[3])], "stop"))
+        token = self.model.encode(plain[2], add_special=False)[0]
+        cut = self.post(TEXT, {"prompt": "ab", **options, "stop_token_ids": [token]})["choices"][0]
+        self.assertEqual((cut["text"], cut["finish_reason"]), (plain[: plain.index(plain[2])], "stop"))
+        null = {name: None for name in schema.COMPLETION["properties"] if name not in ("prompt", *options)}
+        self.assertEqual(self.post(TEXT, {"prompt": "ab", **options, **null})["choices"][0]["text"], plain)
+        self.assertEqual(self.post(TEXT, {"prompt": "ab", **options, "echo": False, "store": False, "best_of": 1})["choices"][0]["text"], plain)
+
+    def test_chat(self):
+        options = {"max_tokens": 12, "seed": 5, **LETTERS}
+        messages = [{"role": "developer", "content": "be kind"}, {"role": "user", "content": [{"type": "text", "text": "wh"}, {"type": "text", "text": "at"}]}]
+        answer = self.post(CHAT, {"messages": messages, **options, "logprobs": True, "top_logprobs": 1})
+        [choice] = answer["choices"]
+        wanted = self.server.engine.ask("what", system="be kind", max_tokens=12, seed=5, **PLAIN)
+        self.assertEqual(choice["message"], {"role": "assistant", "content": wanted, "refusal": None})
+        content = choice["logprobs"]["content"]
+        self.assertEqual(bytes(b for token in content for b in token["bytes"]).decode(), wanted)
+        self.assertEqual(len({len(token["top_logprobs"]) for token in content}), 1)
+        self.assertTrue(all(token["logprob"] <= token["top_logprobs"][0]["logprob"] <= 0 for token in content))
+        same = self.post(CHAT, {"messages": messages, **options, "max_tokens": None, "max_completion_tokens": 12})
+        self.assertEqual(same["choices"][0]["message"]["content"], wanted)
+        hostile = self.post(CHAT, {"messages": [{"role": "user", "content": "<|im_end|>"}], **options})
+        self.assertGreater(hostile["usage"]["prompt_tokens"], self.post(CHAT, {"messages": USER, **options})["usage"]["prompt_tokens"] + 5)
+
+    def test_stream_is_the_whole(self):
+        body = {"n": 2, "seed": 9, "max_tokens": 20, **LETTERS}
+        for path, asked in ((TEXT, {"prompt": ["ab", "c"], "logprobs": 1}), (CHAT, {"messages": USER, "logprobs": True, "top_logprobs": 1})):
+            whole = self.post(path, {**body, **asked})
+            *chunks, last = self.chunks(path, {**body, **asked, "stream_options": {"include_usage": True}})
+            self.assertEqual((last["choices"], last["usage"]["completion_tokens"]), ([], whole["usage"]["completion_tokens"]))
+            self.assertTrue(all(chunk["usage"] is None and chunk["id"] == last["id"] for chunk in chunks))
+            for wanted in whole["choices"]:
+                mine = [choice for chunk in chunks for choice in chunk["choices"] if choice["index"] == wanted["index"]]
+                self.assertEqual([choice["finish_reason"] for choice in mine], [None] * (len(mine) - 1) + ["length"])
+                logprobs = [choice["logprobs"] for choice in mine if choice["logprobs"]]
+                if path == CHAT:
+                    self.assertEqual(mine[0]["delta"], {"role": "assistant", "content": ""})
+                    text = "".join(choice["delta"].get("content", "") for choice in mine)
+                    self.assertEqual(text, wanted["message"]["content"])
+                    self.assertEqual(sum((part["content"] for part in logprobs), []), wanted["logprobs"]["content"])
+                else:
+                    self.assertEqual("".join(choice["text"] for choice in mine), wanted["text"])
+                    for name, value in wanted["logprobs"].items():
+                        self.assertEqual(sum((part[name] for part in logprobs), []), value)
+            self.assertNotIn("usage", self.chunks(path, {**body, **asked})[-1])
+
+    def test_forbidden_tokens_have_finite_logprobs(self):
+        answer = self.post(CHAT, {"messages": USER, "max_tokens": 2, "logprobs": True, "top_logprobs": 20, "logit_bias": {"7": -100}})
+        self.assertTrue(all(np.isfinite(best["logprob"]) for token in answer["choices"][0]["logprobs"]["content"] for best in token["top_logprobs"]))
+
+    def test_other_routes(self):
+        [card] = json.loads(self.get("/v1/models")[1])["data"]
+        self.assertEqual((card["id"], card["object"]), ("tiny", "model"))
+        self.assertEqual(json.loads(self.get("/v1/models/tiny")[1]), card)
+        self.assertEqual(self.get("/v1/models/other/one")[0], 404)
+        tokens = self.post("/tokenize", {"prompt": "ab", "add_special_tokens": False})
+        self.assertEqual(tokens, {"tokens": [7, 8], "count": 2, "context": 512})
+        self.assertEqual(self.post("/tokenize", {"prompt": "ab"})["tokens"], [1, 7, 8])
+        wanted = self.server.engine.embed(["ab", "cd"])
+        both = self.post("/v1/embeddings", {"input": ["ab", "cd"]})
+        self.assertTrue(np.allclose([one["embedding"] for one in both["data"]], wanted, atol=1e-6))
+        self.assertEqual(both["usage"], {"prompt_tokens": 6, "total_tokens": 6})
+        coded = self.post("/v1/embeddings", {"input": [1, 9, 10], "encoding_format": "base64", "pooling": "last"})
+        vector = np.frombuffer(base64.b64decode(coded["data"][0]["embedding"]), "<f4")
+        self.assertTrue(np.allclose(vector, self.server.engine.embed("cd", pooling="last"), atol=1e-6))
+        response = self.send("GET", "/")
+        self.assertIn(b"<form", response.read())
+        self.assertIn("default-src 'none'", response.getheader("Content-Security-Policy"))
+
+    def test_description(self):
+        told = json.loads(self.get("/openapi.json")[1])
+        self.assertEqual(told, description(alia.__version__))
+        routes = {route.path.replace(":path", "") for route in self.server.app.routes}
+        self.assertEqual(set(told["paths"]), routes - {"/", "/openapi.json"})
+
+
+class TestRefusals(WithServer):
+    def test_fields(self):
+        chat, text = {"messages": USER}, {"prompt": "ab"}
+        cases = [
+            (CHAT, chat | {"tools": []}, "unsupported_field", "tools"),
+            (CHAT, chat | {"temprature": 1}, "unsupported_field", "temprature"),
+            (CHAT, chat | {"response_format": {"type": "json_object"}}, "unsupported_value", "response_format"),
+            (CHAT, chat | {"messages": [{"role": "tool", "content": "x"}]}, "invalid_value", "messages[0].role"),
+            (CHAT, chat | {"messages": [{"role": "user", "content": "x", "name": "y"}]}, "unsupported_field", "messages[0].name"),
+            (CHAT, chat | {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "unsupported_value", "messages[0].content[0].type"),
+            (CHAT, chat | {"messages": [{"role": "user", "content": 5}]}, "invalid_type", "messages[0].content"),
+            (CHAT, chat | {"messages": [{"role": "user"}]}, "missing_field", "messages[0].content"),
+            (CHAT, chat | {"messages": []}, "invalid_value", "messages"),
+            (CHAT, {"temperature": 1}, "missing_field", "messages"),
+            (CHAT, chat | {"top_logprobs": 2}, "invalid_value", "top_logprobs"),
+            (CHAT, chat | {"logprobs": 2}, "invalid_type", "logprobs"),
+            (CHAT, chat | {"max_tokens": 2, "max_completion_tokens": 3}, "invalid_value", "max_completion_tokens"),
+            (CHAT, chat | {"stream_options": {"include_usage": True}}, "invalid_value", "stream_options"),
+            (CHAT, chat | {"stream": True, "stream_options": {"other": True}}, "unsupported_field", "stream_options.other"),
+            (TEXT, text | {"suffix": "x"}, "unsupported_field", "suffix"),
+            (TEXT, text | {"echo": True}, "unsupported_value", "echo"),
+            (TEXT, text | {"best_of": True}, "unsupported_value", "best_of"),
+            (TEXT, text | {"temperature": -1}, "invalid_value", "temperature"),
+            (TEXT, text | {"temperature": "hot"}, "invalid_type", "temperature"),
+            (TEXT, text | {"max_tokens": True}, "invalid_type", "max_tokens"),
+            (TEXT, text | {"n": 129}, "invalid_value", "n"),
+            (TEXT, text | {"seed": 2**63}, "invalid_value", "seed"),
+            (TEXT, text | {"stop": ""}, "invalid_value", "stop"),
+            (TEXT, text | {"stop": ["a"] * 65}, "invalid_value", "stop"),
+            (TEXT, text | {"stop": ["ñ" * 1000]}, "invalid_value", "stop"),
+            (TEXT, text | {"logit_bias": {"a": 1}}, "invalid_value", "logit_bias.a"),
+            (TEXT, text | {"logit_bias": {"5": 101}}, "invalid_value", "logit_bias.5"),
+            (TEXT, text | {"logit_bias": {"5000": 1}}, "invalid_value", "logit_bias"),
+            (TEXT, text | {"prompt": [5000]}, "invalid_value", "prompt"),
+            (TEXT, text | {"prompt": [[5], "a"]}, "invalid_type", "prompt[1]"),
+            (TEXT, text | {"prompt": 5}, "invalid_type", "prompt"),
+            (TEXT, text | {"prompt": [-1]}, "invalid_value", "prompt[0]"),
+            ("/v1/embeddings", {"input": "ab", "dimensions": 5}, "unsupported_field", "dimensions"),
+            ("/tokenize", {"prompt": ["ab"]}, "invalid_type", "prompt"),
+        ]
+        before = self.server.engine.counters["steps"]
+        for path, body, code, param in cases:
+            with self.subTest(path=path, body=body):
+                self.refused(path, body, 400, code, param)
+        self.assertEqual(self.server.engine.counters["steps"], before)
+        self.assertIn("temperature", self.refused(CHAT, chat | {"temprature": 1}, 400, "unsupported_field", "temprature"))
+        self.refused(TEXT, text | {"model": "gpt"}, 404, "model_not_found", "model")
+
+    def test_bodies(self):
+        for body in (b"", "{", "[]", "5", '{"prompt": NaN}', "\ufeff{}".encode(), "[" * 100000, '{"n": ' + "1" * 5000 + "}"):
+            with self.subTest(body=body[:20]):
+                self.refused(TEXT, body, 400, "invalid_json")
+        self.refused(TEXT, b'{"prompt": "\xff"}', 400, "invalid_json")
+        self.refused(TEXT, r'{"prompt": "\ud800"}', 400, "invalid_value", "prompt")
+        self.refused(TEXT, r'{"\ud800": 1}', 400, "unsupported_field", "?")
+        self.refused(TEXT, {"prompt": "ab"}, 415, "unsupported_media_type", headers={"Content-Type": "text/plain"})
+        self.assertEqual(json.loads(self.get("/none")[1])["error"]["code"], "not_found")
+        self.assertEqual(json.loads(self.get(TEXT)[1])["error"]["code"], "method_not_allowed")
+
+    def test_context(self):
+        before = self.server.engine.counters["steps"]
+        self.refused(TEXT, {"prompt": [5] * 500}, 400, "context_length_exceeded", "prompt")  # and 16 more
+        self.refused(TEXT, {"prompt": "ab", "max_tokens": 510}, 400, "context_length_exceeded", "prompt")
+        self.refused(CHAT, {"messages": [{"role": "user", "content": "a" * 600}]}, 400, "context_length_exceeded", "messages")
+        self.refused("/v1/embeddings", {"input": "a" * 600}, 400, "context_length_exceeded", "input")
+        self.assertEqual(self.server.engine.counters["steps"], before)
+        self.assertEqual(self.post(TEXT, {"prompt": [5] * 500, "max_tokens": 12, **LETTERS})["usage"]["total_tokens"], 512)
+        full = self.post(CHAT, {"messages": [{"role": "user", "content": "a" * 400}], **LETTERS})
+        self.assertEqual(full["choices"][0]["finish_reason"], "length")
+
+
+class TestLimits(WithServer):
+    def test_limits(self):
+        with self.serving(limits=Limits(body=2000, body_seconds=0.2, seconds=0.3, tokens=5000, prompts=2), context=8192) as server:
+            given = {"server": server}
+            self.refused(TEXT, {"prompt": "a" * 3000}, 413, "body_too_large", **given)
+            self.refused(TEXT, iter([b" " * 1500] * 2), 413, "body_too_large", **given)
+            slow = socket.create_connection(("127.0.0.1", server.port))
+            self.addCleanup(slow.close)
+            slow.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+            answer = slow.makefile("rb").read()
+            self.assertIn(b"HTTP/1.1 408", answer)
+            self.assertIn(b"body_timeout", answer)
+            self.refused(TEXT, {"prompt": "ab", "max_tokens": 5001}, 400, "too_many_tokens", "max_tokens", **given)
+            self.refused(TEXT, {"prompt": ["a", "b", "c"]}, 400, "too_many_prompts", "prompt", **given)
+            endless = {"max_tokens": 5000, "ignore_eos": True}
+            self.refused(TEXT, {"prompt": "ab", **endless}, 408, "time_limit", **given)
+            *_, last = self.events(TEXT, {"prompt": "ab", **endless}, **given)
+            self.assertEqual(json.loads(last)["error"]["code"], "time_limit")
+        with self.serving(limits=Limits(tokens=5)) as server:
+            self.assertEqual(self.post(CHAT, {"messages": USER, **LETTERS}, server=server)["usage"]["completion_tokens"], 5)
+
+    def test_queue(self):
+        with self.serving(limits=Limits(queue=1), sequences=1, context=8192) as server:
+            running = self.send("POST", TEXT, {"prompt": "ab", "stream": True, **ENDLESS}, server=server)
+            waiting = self.asked(server, {"prompt": "ab", **ENDLESS})
+            until(lambda: server.engine.counters["waiting"] == 1)
+            refused = self.send("POST", TEXT, {"prompt": "ab"}, server=server)
+            self.assertEqual((refused.status, refused.getheader("Retry-After")), (429, "1"))
+            self.assertEqual(json.loads(refused.read())["error"]["code"], "queue_full")
+            waiting.close()
+            until(lambda: server.engine.counters["waiting"] == 0)
+            running.close()
+            running.connection.close()
+            until(lambda: server.engine.counters["running"] == 0)
+
+    def asked(self, server, body, path=TEXT):
+        """A connection on which something was asked."""
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        self.addCleanup(connection.close)
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        return connection
+
+    def test_disconnect(self):
+        """Within one step, while it generates and while it reads a prompt."""
+        with self.serving(context=16384, chunk=1) as server:
+            def settled():
+                until(lambda: not server.engine.counters["running"], 5)
+
+            counters = lambda: server.engine.counters  # noqa: E731
+            stream = self.send("POST", CHAT, {"messages": USER, "stream": True, **ENDLESS}, server=server)
+            self.assertIn(b"assistant", stream.readline())
+            stream.close()
+            stream.connection.close()
+            settled()
+            whole = self.asked(server, {"prompt": "ab", **ENDLESS})
+            until(lambda: counters()["running"])
+            whole.close()
+            settled()
+            self.assertLess(counters()["generated_tokens"], 4000)
+            for path, body in ((TEXT, {"prompt": [5] * 16000}), (TEXT, {"prompt": [6] * 16000, "stream": True}),
+                               ("/v1/embeddings", {"input": [7] * 16000})):
+                before = counters()
+                reading = self.asked(server, body, path)
+                until(lambda: counters()["prompt_tokens"] > before["prompt_tokens"] + 10)
+                reading.close()
+                settled()
+                self.assertLess(counters()["prompt_tokens"] - before["prompt_tokens"], 8000)
+                self.assertEqual(counters()["generated_tokens"], before["generated_tokens"])
+            self.assertRegex(self.get("/metrics", server=server)[1], r'alia_http_answers_total{route="/v1/completions",status="499"} 3.0')
+
+
+class TestServer(WithServer):
+    def test_health(self):
+        self.assertEqual(self.get("/health"), (200, '{"status":"ready"}'))
+        go = threading.Event()
+
+        def slow(*arguments, progress, **options):
+            progress("weights", 1, 2)
+            go.wait(30)
+            return alia.Model(*arguments, progress=False, **options)
+
+        with mock.patch.object(app, "Model", slow), self.serving(ready=False) as server:
+            until(lambda: server.health.report()["phase"] == "weights")
+            status, told = self.get("/health", server=server)
+            self.assertEqual((status, json.loads(told)), (503, {"status": "starting", "phase": "weights", "done": 1, "total": 2}))
+            self.refused(TEXT, {"prompt": "a"}, 503, "not_ready", server=server)
+            go.set()
+            until(lambda: self.get("/health", server=server)[0] == 200)
+            server.engine.close()
+            with self.assertLogs("alia.server.app", "ERROR"):
+                self.refused(TEXT, {"prompt": "a"}, 503, "unavailable", server=server)
+            status, told = self.get("/health", server=server)
+            self.assertEqual((status, json.loads(told)["status"]), (503, "failing"))
+            self.refused(TEXT, {"prompt": "a"}, 503, "not_ready", server=server)
+        with self.assertLogs("alia.server.app", "ERROR"), self.serving(ready=False, positions=1 << 50) as server:
+            until(lambda: server.health.report()["status"] == "failing")
+            self.assertEqual(self.get("/health", server=server)[0], 503)
+            self.assertIn("alia_ready 0.0", self.get("/metrics", server=server)[1])
+
+    def test_ending_while_it_loads(self):
+        def endless(*_, progress, **__):
+            while True:
+                progress("weights", 0, 0)
+                time.sleep(0.01)
+
+        with mock.patch.object(app, "Model", endless), self.assertNoLogs("alia.server.app"), self.serving(ready=False):
+            pass
+
+    def test_metrics(self):
+        def read():
+            return {name: float(value) for name, value in re.findall(r"(?m)^(\w[^ ]*) (\S+)$", self.get("/metrics")[1])}
+
+        before = read()
+        self.post(CHAT, {"messages": USER, "max_tokens": 5, "ignore_eos": True})
+        self.refused(CHAT, {"messages": USER, "tools": []}, 400, "unsupported_field", "tools")
+        after = read()
+        new = {name: value - before.get(name, 0) for name, value in after.items()}
+        self.assertEqual(new[f'alia_http_answers_total{{route="{CHAT}",status="200"}}'], 1)
+        self.assertEqual(new[f'alia_http_answers_total{{route="{CHAT}",status="400"}}'], 1)
+        self.assertEqual(new[f'alia_first_token_seconds_count{{route="{CHAT}"}}'], 1)
+        self.assertEqual(new[f'alia_answer_seconds_count{{route="{CHAT}"}}'], 1)
+        self.assertGreater(new["alia_engine_generated_tokens_total"], 0)
+        self.assertEqual((after["alia_ready"], after["alia_engine_running"]), (1, 0))
+
+    def test_keys(self):
+        keys = Keys(["one", "clé-2"])
+        self.assertRaises(APIError, keys.salt, None)
+        self.assertNotEqual(keys.salt("Bearer one"), keys.salt("bearer " + "clé-2".encode().decode("latin-1")))
+        self.assertNotIn("one", keys.salt("Bearer one"))
+        with self.serving(keys=keys) as server:
+            for path in ("/v1/models", "/metrics", "/v1/models/tiny"):
+                self.assertEqual([self.get(path, server=server, key=k)[0] for k in (None, "two", "one")], [401, 401, 200])
+            self.assertEqual([self.get(path, server=server)[0] for path in ("/", "/health", "/openapi.json")], [200] * 3)
+            for key in (None, "two", "on", "onee"):
+                self.refused(TEXT, {"prompt": "a"}, 401, "invalid_api_key", server=server, key=key)
+            long = {"prompt": [1] + [7] * 200, "max_tokens": 1}
+
+            def cached(key):
+                return self.post(TEXT, long, server=server, headers={"Authorization": b"Bearer " + key.encode()})["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+            self.assertEqual([cached("one"), cached("one") > 0], [0, True])
+            self.assertEqual(cached("clé-2"), 0)
+
+
+class TestCommand(WithModel):
+    def command(self, *arguments, **environment):
+        return subprocess.Popen(
+            [sys.executable, "-m", "alia.server", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"PYTHONPATH": str(tiny.root / "bindings/python")} | environment,
+        )
+
+    def test_it_serves_and_ends(self):
+        process = self.command(self.folder, "--port", "0", "--name", "mine", "--context", "64", ALIA_API_KEYS="k1, k2")
+        lines = iter(process.stderr.readline, "")
+        port = next(int(m[1]) for line in lines if (m := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
+
+        def ask(path, **headers):
+            connection = http.client.HTTPConnection("127.0.0.1", port)
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            data = response.read()
+            connection.close()
+            return response.status, data
+
+        until(lambda: ask("/health")[0] == 200)
+        self.assertEqual(ask("/v1/models")[0], 401)
+        self.assertIn(b'"mine"', ask("/v1/models", Authorization="Bearer k2")[1])
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate(timeout=30)[1]
+        self.assertEqual(process.returncode, 0, told)
+        self.assertNotIn("Traceback", told)
+
+    def test_it_refuses(self):
+        with tempfile.NamedTemporaryFile("w") as empty:
+            empty.write("# none\n")
+            empty.flush()
+            for arguments, wanted in ((["/nonexistent"], "/nonexistent"), ([self.folder, "--api-keys", empty.name], "holds no key"),
+                                      ([self.folder, "--api-keys", "/nonexistent"], "/nonexistent")):
+                out, told = self.command(*arguments).communicate(timeout=30)
+                self.assertEqual((out, told.count("\n")), ("", 1), told)
+                self.assertIn(wanted, told)
+        out, told = self.command("--help").communicate(timeout=30)
+        self.assertEqual(told, "")
+        self.assertIn("python -m alia.server model.gguf", out)
+
+
+if __name__ == "__main__":
+    unittest.main()
