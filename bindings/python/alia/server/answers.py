@@ -13,11 +13,6 @@ from .fields import Asked
 _finish = {"stop": "stop", "length": "length", "context": "length"}
 
 
-def _finite(logprob: float) -> float:
-    """JSON has no infinity; OpenAI's servers write this number."""
-    return max(logprob, -9999.0)
-
-
 @dataclass
 class Choice:
     """What has come of a choice and was not yet written, and what is known of it in all."""
@@ -123,7 +118,7 @@ class ChatAnswers(Answers):
 
     def _logprobs(self, choice: Choice) -> dict[str, Any]:
         def one(token: int, logprob: float) -> dict[str, Any]:
-            return {"token": self._name(token), "logprob": _finite(logprob), "bytes": list(self._bytes(token))}
+            return {"token": self._name(token), "logprob": logprob, "bytes": list(self._bytes(token))}
 
         return {
             "content": [one(t.token, t.logprob) | {"top_logprobs": [one(*best) for best in t.top]} for t in choice.tokens],
@@ -144,8 +139,8 @@ class TextAnswers(Answers):
         for name in names:
             offsets.append(choice.offset)
             choice.offset += len(name)
-        top = [{self._name(token): _finite(logprob) for token, logprob in t.top} for t in choice.tokens]
+        top = [{self._name(token): logprob for token, logprob in t.top} for t in choice.tokens]
         return {
-            "tokens": names, "token_logprobs": [_finite(t.logprob) for t in choice.tokens],
+            "tokens": names, "token_logprobs": [t.logprob for t in choice.tokens],
             "top_logprobs": top if self.asked.logprobs else None, "text_offset": offsets,
         }
