@@ -82,8 +82,9 @@ class Dispatcher:
                 lib.alia_engine_submit(self.handle, ids.buffer_info()[0], len(ids), C.byref(options), C.byref(number))
                 request.number = number.value
                 self.requests[number.value] = request
-        except BaseException:
-            if number.value:
+        except BaseException:  # such as Ctrl-C's, once it is submitted
+            request.number = number.value
+            if request.number:
                 self.cancel(request)
             raise
 
