@@ -30,6 +30,10 @@ def main(binding, chat=None):
         (folder / "document").write_text("ada has a red boat called gull. " * 10)
         model = chat or folder / "model"
 
+        for name in names:
+            done = subprocess.run([*map(str, command(binding, name))], capture_output=True, text=True, env=environment)
+            assert done.returncode != 0 and f"{name}{'.py' if binding == 'python' else ''} MODEL " in done.stderr, (name, done.stderr)
+
         def run(name, *arguments):
             ran.add(name)
             done = subprocess.run([*map(str, command(binding, name)), str(model), *map(str, arguments)], capture_output=True, text=True,

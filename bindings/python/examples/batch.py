@@ -5,6 +5,8 @@ import sys
 
 import alia
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 with alia.Model(sys.argv[1]) as model, alia.Engine(model, sequences=16, positions=16 * 1024) as engine:
     questions = [line.strip() for line in fileinput.input(sys.argv[2:])]
     answers = [engine.ask_stream(question, max_tokens=100) for question in questions]  # all of them run from here on

@@ -6,6 +6,8 @@ import sys
 
 import alia
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 path, file, question = sys.argv[1:]
 with alia.Model(path) as model, alia.Engine(model) as engine:
     with engine.restore(file) if os.path.exists(file) else engine.sequence() as conversation:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import alia
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
 path, questions_file, *documents = sys.argv[1:]
 questions = Path(questions_file).read_text().splitlines()
 with alia.Model(path) as model, alia.Engine(model, positions=16 * 1024) as engine:

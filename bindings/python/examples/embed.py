@@ -4,6 +4,8 @@ import sys
 
 import alia
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
 path, query, *texts = sys.argv[1:]
 with alia.Model(path) as model, alia.Engine(model) as engine:
     wanted, *vectors = engine.embed([query, *texts])

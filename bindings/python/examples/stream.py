@@ -4,6 +4,8 @@ import sys
 
 import alia
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 with alia.Model(sys.argv[1]) as model, alia.Engine(model) as engine:
     answer = engine.ask_stream(sys.argv[2], max_tokens=200)
     try:

@@ -5,6 +5,9 @@ import sys
 
 import alia
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
+
 
 async def main(path: str, questions: list[str]) -> None:
     with alia.Model(path) as model, alia.Engine(model) as engine:

@@ -3,6 +3,10 @@ use alia::{Engine, EngineOptions, Model, Options};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
+    if arguments.len() != 3 {
+        eprintln!("usage: batch MODEL FILE");
+        std::process::exit(2);
+    }
     let engine_options = EngineOptions {
         sequences: 16,
         positions: 16 * 1024,

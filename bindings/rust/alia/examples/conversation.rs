@@ -4,6 +4,10 @@ use alia::{Engine, Error, Model, Options};
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().collect();
+    if arguments.len() != 4 {
+        eprintln!("usage: conversation MODEL FILE QUESTION");
+        std::process::exit(2);
+    }
     let engine = Engine::open(&Model::open(&arguments[1])?)?;
     let mut conversation = match engine.restore_file(&arguments[2]) {
         Err(Error::NotFound(_)) => engine.sequence()?,

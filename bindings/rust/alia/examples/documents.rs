@@ -6,6 +6,10 @@ use alia::{Engine, EngineOptions, Model, Options};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
+    if arguments.len() < 4 {
+        eprintln!("usage: documents MODEL QUESTIONS DOCUMENT ...");
+        std::process::exit(2);
+    }
     let engine_options = EngineOptions {
         positions: 16 * 1024,
         ..EngineOptions::default()

@@ -3,6 +3,10 @@ use alia::{Engine, Error, Model, Pooling};
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().collect();
+    if arguments.len() < 4 {
+        eprintln!("usage: embed MODEL QUERY TEXT ...");
+        std::process::exit(2);
+    }
     let engine = Engine::open(&Model::open(&arguments[1])?)?;
     let wanted = engine.embed(&arguments[2], Pooling::Mean)?;
     let mut texts = Vec::new();

@@ -5,6 +5,10 @@ use alia::{Engine, Model, Options};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
+    if arguments.len() != 3 {
+        eprintln!("usage: stream MODEL QUESTION");
+        std::process::exit(2);
+    }
     let engine = Engine::open(&Model::open(&arguments[1])?)?;
     let options = Options {
         max_tokens: Some(200),
