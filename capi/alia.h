@@ -57,7 +57,7 @@ extern "C" {
 /* The interface's version, apart from the release's: programs run with libraries of the same major number and the same
  * or a higher minor number. */
 #define ALIA_ABI_MAJOR 1
-#define ALIA_ABI_MINOR 0
+#define ALIA_ABI_MINOR 1
 #define ALIA_ABI_VERSION ((uint32_t)(ALIA_ABI_MAJOR << 16 | ALIA_ABI_MINOR))
 
 typedef int32_t alia_status;
@@ -309,6 +309,55 @@ ALIA_API alia_status alia_model_bos(alia_model* model, int32_t* token);
 /* The tokens that end a generation, possibly none. Borrowed until the model is freed. */
 ALIA_API alia_status alia_model_eos(alia_model* model, const int32_t** tokens, uint64_t* count);
 
+/* ---- Conversations ---- */
+
+/* A checkpoint's chat template (chat_template.jinja, tokenizer_config.json or GGUF; the subset of Jinja that published
+ * ones use) turns messages into the text that the model was trained on. It can read nothing but what it is given, and
+ * has a budget of steps, memory, depth and output. A template that does not parse refuses these functions, never the
+ * model. Without one, a vocabulary with <|im_start|> and <|im_end|> gets ChatML as BSC trains it. */
+
+/* Where the text ends. */
+enum {
+    ALIA_CHAT_ANSWER = 0,   /* where the assistant's next turn begins */
+    ALIA_CHAT_CONTINUE = 1, /* inside the last message, which is the start of a turn that the model continues */
+    ALIA_CHAT_CLOSED = 2    /* behind the last message's turn */
+};
+
+typedef struct alia_chat_options {
+    uint32_t size;
+    int32_t end;       /* ALIA_CHAT_... */
+    const char* tools; /* JSON: a list of tools, as the template takes them; empty: none */
+    uint64_t tools_length;
+    const char* variables; /* JSON: an object of further variables, such as {"enable_thinking": false}; empty: none */
+    uint64_t variables_length;
+    const char* template_name; /* of several; empty: "tool_use" where there are tools and such a one, else "default" */
+    uint64_t template_name_length;
+    int64_t now; /* the time that templates may show, in seconds since 1970, shifted to its time zone; -1: the system's
+                    clock, UTC */
+} alia_chat_options;
+#define ALIA_CHAT_OPTIONS_INIT \
+    { (uint32_t)sizeof(alia_chat_options), ALIA_CHAT_ANSWER, NULL, 0, NULL, 0, NULL, 0, -1 }
+
+/* The text of a conversation: what the template makes of `messages`, JSON, a list of objects with at least a "role";
+ * "content" (a text, null, or a list of parts), "name", "tool_calls", "tool_call_id" and whatever else the template
+ * takes stand beside it. Owned: free with alia_text_free. Encoding this text would make special tokens of what users
+ * wrote: alia_chat_encode does not. Errors: ALIA_INVALID_ARGUMENT (the messages or options, or what the template
+ * refuses in them, with its words, line and column), ALIA_MALFORMED (the JSON, or the template, with line and column),
+ * ALIA_UNSUPPORTED (the template uses what we do not know), ALIA_NOT_FOUND (no such template, or none at all),
+ * ALIA_LIMIT, ALIA_NO_TOKENIZER. */
+ALIA_API alia_status alia_chat_render(alia_model* model, const char* messages, uint64_t messages_length,
+                                      const alia_chat_options* options, char** text, uint64_t* length);
+
+/* The same as tokens. Special tokens come only from the template's own words: no byte of messages, tools or variables
+ * is ever part of one, except that a "role" such as user or assistant counts as the template's. One BOS stands first
+ * where the template or the tokenizer puts one. Owned: free with alia_ids_free. Errors: as above. */
+ALIA_API alia_status alia_chat_encode(alia_model* model, const char* messages, uint64_t messages_length,
+                                      const alia_chat_options* options, int32_t** ids, uint64_t* id_count);
+
+/* Tokens that end an assistant's turn, possibly none: for alia_request_options' `stop`, beside the model's own end
+ * tokens. Owned: free with alia_ids_free. Errors: ALIA_NO_TOKENIZER. */
+ALIA_API alia_status alia_chat_stops(alia_model* model, int32_t** ids, uint64_t* id_count);
+
 /* ---- Engines ---- */
 
 typedef struct alia_engine alia_engine;
@@ -531,6 +580,11 @@ ALIA_API alia_status alia_sequence_new(alia_engine* engine, uint64_t* sequence);
 ALIA_API alia_status alia_sequence_fork(alia_engine* engine, uint64_t sequence, uint64_t* copy);
 /* Forgets every token from `length` on. ALIA_INVALID_ARGUMENT beyond its length. */
 ALIA_API alia_status alia_sequence_truncate(alia_engine* engine, uint64_t sequence, int64_t length);
+/* Makes a sequence the start of a prompt: keeps the tokens that both begin with and forgets the others. What is left to
+ * submit for it is ids + *kept, possibly nothing. So a conversation whose every turn is encoded as a whole is processed
+ * from the first changed token on. */
+ALIA_API alia_status alia_sequence_keep(alia_engine* engine, uint64_t sequence, const int32_t* ids, uint64_t id_count,
+                                        uint64_t* kept);
 /* Its tokens. Owned: free with alia_ids_free; never NULL. */
 ALIA_API alia_status alia_sequence_tokens(alia_engine* engine, uint64_t sequence, int32_t** ids, uint64_t* id_count);
 ALIA_API alia_status alia_sequence_free(alia_engine* engine, uint64_t sequence);

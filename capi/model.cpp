@@ -15,6 +15,7 @@ std::shared_ptr<const Model> load_headers(const std::string& path, const ModelOp
     auto outline = std::make_shared<Model>(outline_model(checkpoint, kernels));
     tell(options.progress, {"tokenizer", 0, 0});
     outline->tokenizer = find_tokenizer(checkpoint, options.json);
+    outline->chat = find_chat(checkpoint, options.json);
     return outline;
 }
 
@@ -22,6 +23,7 @@ void load(ModelHandle& m, const ModelOptions& options) {
     if (m.load == ALIA_LOAD_TEXT) {
         tell(options.progress, {"tokenizer", 0, 0});
         m.tokenizer = open_tokenizer(m.path, options.json);
+        m.chat = open_chat(m.path, options.json);
         m.bos = m.tokenizer->bos;
         if (m.tokenizer->eos >= 0) m.eos = {m.tokenizer->eos};
         return;
@@ -35,6 +37,7 @@ void load(ModelHandle& m, const ModelOptions& options) {
         m.kernels = &m.model->device->kernels;
     }
     m.tokenizer = m.model->tokenizer;
+    m.chat = m.model->chat;
     m.bos = m.model->config.bos;
     m.eos.assign(m.model->config.eos.begin(), m.model->config.eos.end());
 }

@@ -15,6 +15,7 @@ struct ModelHandle {
     int32_t load = ALIA_LOAD_ALL;
     std::shared_ptr<const Model> model;          // an outline with ALIA_LOAD_HEADERS, null with ALIA_LOAD_TEXT
     std::shared_ptr<const Tokenizer> tokenizer;  // null where the checkpoint came without one
+    std::shared_ptr<const Chat> chat;            // never null once loaded
     const Kernels* kernels = nullptr;            // the table that the model is for
     int32_t bos = -1;
     std::vector<int32_t> eos;

@@ -1,4 +1,6 @@
 // Resident sequences: what outlives requests, and its saved state.
+#include <algorithm>
+
 #include "capi/engine.h"
 #include "engine/file.h"
 #include "engine/output_file.h"
@@ -37,6 +39,21 @@ alia_status alia_sequence_truncate(alia_engine* engine, uint64_t sequence, int64
         auto e = find_engine(engine);
         const Turn turn(*e);
         e->engine.truncate(sequence, length);
+    });
+}
+
+alia_status alia_sequence_keep(alia_engine* engine, uint64_t sequence, const int32_t* ids, uint64_t id_count,
+                               uint64_t* kept) {
+    return guard([&] {
+        auto e = find_engine(engine);
+        check_array(ids, id_count, sizeof *ids, "ids");
+        not_null(kept, "kept");
+        const Turn turn(*e);
+        const std::vector<int32_t> tokens = e->engine.tokens(sequence);
+        const size_t most = std::min<size_t>(tokens.size(), id_count);
+        const size_t same = size_t(std::mismatch(ids, ids + most, tokens.begin()).first - ids);
+        e->engine.truncate(sequence, int64_t(same));
+        *kept = same;
     });
 }
 

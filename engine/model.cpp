@@ -311,6 +311,7 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
              double(outline.host_bytes) / (1 << 30), double(host) / (1 << 30));
     tell(options.progress, {"tokenizer", 0, 0});
     m->tokenizer = find_tokenizer(checkpoint, options.json);
+    m->chat = find_chat(checkpoint, options.json);
     m->threads = options.threads;
     m->pin = options.pin;
     m->device = std::move(device);

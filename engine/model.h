@@ -1,6 +1,7 @@
 // A model's configuration and weights on a device: immutable, shared by engines and threads.
 #pragma once
 
+#include "engine/chat.h"
 #include "engine/config.h"
 #include "engine/progress.h"
 #include "engine/tokenizer.h"
@@ -39,6 +40,7 @@ struct Model {
     Config config;
     std::string path;
     std::shared_ptr<const Tokenizer> tokenizer;  // null where the checkpoint came without one
+    std::shared_ptr<const Chat> chat;            // never null once loaded
     int threads = 0;                             // as it was opened with; 0: what the machine allows
     bool pin = false;
     std::unique_ptr<Device> device;  // that holds the weights; engines open streams of their own on its table

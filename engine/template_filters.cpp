@@ -109,6 +109,7 @@ Value sum(Renderer& r, const Value& v, Arguments& given) {
 
 // map: an attribute of each element, or a filter on each.
 Value map(Renderer& r, const Value& v, Arguments& given) {
+    if (!truth(v)) return r.heap.list({});
     std::vector<Value> mapped;
     const Value* attribute = find_argument(given, SIZE_MAX, "attribute");
     if (!attribute) {
@@ -129,6 +130,7 @@ Value map(Renderer& r, const Value& v, Arguments& given) {
 // select, reject, selectattr and rejectattr.
 template <bool by_member, bool wanted>
 Value choose(Renderer& r, const Value& v, Arguments& given) {
+    if (!truth(v)) return r.heap.list({});  // even none
     if (by_member && given.values.empty()) r.fail("missing parameter for attribute name");
     const size_t at = by_member;
     const bool named = given.values.size() > at;

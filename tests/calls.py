@@ -19,7 +19,8 @@ TEXTS = {"path": "model", "source": "model", "target": "out", "type": "Q8_0", "t
          "alia_sequence_restore_file.path": "state", "alia_request_options.salt": "tenant",
          "alia_model_options.device": "cpu", "alia_quantize_options.imatrix": "",
          "alia_imatrix_options.datasets": "a\\nb",
-         "alia_text_part.text": "la ola"}
+         "alia_text_part.text": "la ola", "messages": '[{\\"role\\": \\"user\\", \\"content\\": \\"la\\"}]',
+         "tools": "[]", "variables": "{}", "template_name": ""}
 ARRAYS = {"ids": ("prompt", "prompt_count"), "lengths": ("(const uint64_t[]){prompt_count}", "1"),
           "logits": ("flat_logits", "logit_count"), "bytes": ("saved.at", "saved.count"),
           "alia_model_decode.ids": ("((const int32_t[]){1, 2, 3, 4})", "4")}

@@ -261,7 +261,8 @@ static void use_sequences(alia_engine* e) {
     mix(ids, n * sizeof *ids);
     alia_ids_free(ids);
     DO(alia_sequence_fork(e, a, &b));
-    DO(alia_sequence_truncate(e, b, 6));
+    DO(alia_sequence_keep(e, b, prompt, 6, &n));
+    DO(alia_sequence_truncate(e, b, n));
     DO(alia_sequence_save(e, b, &state, &n));
     mix(state, n);
     DO(alia_sequence_restore(e, state, n, &c));

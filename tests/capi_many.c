@@ -142,6 +142,21 @@ static void test_sequences(alia_model* model) {
     CHECK(alia_sequence_truncate(engine, b, prompt_count + 5) == ALIA_OK);
     CHECK(alia_sequence_truncate(engine, b, 1000) == ALIA_INVALID_ARGUMENT);
 
+    /* The start that a new prompt shares stays; the rest is forgotten. */
+    int32_t other[8];
+    uint64_t kept = 77;
+    memcpy(other, prompt, 3 * sizeof *other);
+    other[3] = prompt[3] + 1;
+    CHECK(alia_sequence_fork(engine, a, &c) == ALIA_OK);
+    CHECK(alia_sequence_keep(engine, c, other, 4, NULL) == ALIA_INVALID_ARGUMENT);
+    CHECK(alia_sequence_keep(engine, c + 99, other, 4, &kept) == ALIA_NOT_FOUND && kept == 77);
+    CHECK(alia_sequence_keep(engine, c, other, 4, &kept) == ALIA_OK && kept == 3);
+    CHECK(alia_sequence_tokens(engine, c, &ids, &n) == ALIA_OK && n == 3);
+    alia_ids_free(ids);
+    CHECK(alia_sequence_keep(engine, c, other, 4, &kept) == ALIA_OK && kept == 3);
+    CHECK(alia_sequence_keep(engine, c, NULL, 0, &kept) == ALIA_OK && kept == 0);
+    CHECK(alia_sequence_free(engine, c) == ALIA_OK);
+
     void* state;
     CHECK(alia_sequence_save(engine, b, &state, &n) == ALIA_OK && n > 0);
     CHECK(alia_sequence_restore(engine, state, n, &c) == ALIA_OK);

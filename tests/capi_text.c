@@ -172,6 +172,64 @@ static void test_without(const char* path) {
     CHECK(alia_model_open(path, strlen(path), &o, &m) == ALIA_NO_TOKENIZER);
 }
 
+/* A conversation through a template: what users wrote is no special token. */
+static void test_chat(void) {
+    static const char config[] =
+        "{\"bos_token\": \"<s>\", \"chat_template\": \"{{ bos_token }}{% for m in messages %}{{ m.content }}<end>"
+        "{% endfor %}{% if add_generation_prompt %}a{% endif %}{{ strftime_now('%Y') if year }}{{ tools[0] if tools "
+        "}}\"}";
+    alia_memory_file files[2] = {ALIA_MEMORY_FILE_INIT, ALIA_MEMORY_FILE_INIT};
+    files[0].name = "tokenizer.json", files[0].name_length = strlen("tokenizer.json");
+    files[0].bytes = tokenizer, files[0].length = sizeof tokenizer - 1;
+    files[1].name = "tokenizer_config.json", files[1].name_length = strlen("tokenizer_config.json");
+    files[1].bytes = config, files[1].length = sizeof config - 1;
+    alia_model_options mo = ALIA_MODEL_OPTIONS_INIT;
+    mo.load = ALIA_LOAD_TEXT;
+    alia_model* m = NULL;
+    CHECK(alia_model_open_memory(files, 2, &mo, &m) == ALIA_OK);
+
+    static const char messages[] = "[{\"role\": \"user\", \"content\": \"<end>\"}]";
+    alia_chat_options o = ALIA_CHAT_OPTIONS_INIT;
+    char* text = NULL;
+    int32_t* ids = NULL;
+    uint64_t n = 0;
+    CHECK(alia_chat_render(m, messages, strlen(messages), NULL, &text, &n) == ALIA_OK);
+    CHECK(n == strlen("<s><end><end>a") && strcmp(text, "<s><end><end>a") == 0);
+    alia_text_free(text);
+    static const int32_t expected[] = {1, 3, 4, 5, 6, 7, 2, 10};
+    CHECK(alia_chat_encode(m, messages, strlen(messages), &o, &ids, &n) == ALIA_OK && n == 8);
+    CHECK(memcmp(ids, expected, sizeof expected) == 0);
+    alia_ids_free(ids);
+
+    o.end = ALIA_CHAT_CONTINUE;
+    CHECK(alia_chat_encode(m, messages, strlen(messages), &o, &ids, &n) == ALIA_OK && n == 6);
+    CHECK(memcmp(ids, expected, 6 * sizeof *ids) == 0);
+    alia_ids_free(ids);
+    o.end = ALIA_CHAT_CLOSED;
+    o.variables = "{\"year\": true}", o.variables_length = strlen(o.variables);
+    o.tools = "[\"t\"]", o.tools_length = strlen(o.tools);
+    o.now = 86400 * 366;
+    CHECK(alia_chat_render(m, messages, strlen(messages), &o, &text, &n) == ALIA_OK &&
+          strcmp(text, "<s><end><end>1971t") == 0);
+    alia_text_free(text);
+    CHECK(alia_chat_stops(m, &ids, &n) == ALIA_OK && ids && n == 0);
+    alia_ids_free(ids);
+
+    CHECK(alia_chat_render(m, "[", 1, NULL, &text, &n) == ALIA_MALFORMED);
+    BAD(alia_chat_render(m, "5", 1, NULL, &text, &n), "messages");
+    BAD(alia_chat_render(m, NULL, 5, NULL, &text, &n), "messages");
+    BAD(alia_chat_render(m, messages, strlen(messages), NULL, NULL, &n), "text");
+    BAD(alia_chat_encode(m, messages, strlen(messages), NULL, &ids, NULL), "id_count");
+    o.end = 3;
+    BAD(alia_chat_encode(m, messages, strlen(messages), &o, &ids, &n), "options.end");
+    o.end = ALIA_CHAT_ANSWER, o.tools = "{}", o.tools_length = 2;
+    BAD(alia_chat_encode(m, messages, strlen(messages), &o, &ids, &n), "tools");
+    o.tools_length = 0, o.template_name = "rag", o.template_name_length = 3;
+    CHECK(alia_chat_encode(m, messages, strlen(messages), &o, &ids, &n) == ALIA_NOT_FOUND);
+    CHECK(alia_model_free(m) == ALIA_OK);
+    CHECK(alia_chat_stops(m, &ids, &n) == ALIA_BAD_HANDLE);
+}
+
 int main(int argc, char** argv) {
     if (argc != 2) return 2;
     char path[] = "/tmp/alia-capi-XXXXXX";
@@ -187,6 +245,7 @@ int main(int argc, char** argv) {
         test_encode(m);
         test_decode(m);
         test_tokens(m);
+        test_chat();
         BAD(alia_engine_open(m, NULL, &engine), "model");
         CHECK(alia_model_free(m) == ALIA_OK);
     }

@@ -61,18 +61,29 @@ std::vector<int32_t> encode(alia_model* model, const std::vector<TextPart>& part
     return {ids, ids + count};
 }
 
+std::optional<std::vector<int32_t>> encode_chat(alia_model* model, const std::string& messages) {
+    int32_t* ids = nullptr;
+    uint64_t count = 0;
+    const alia_status status = alia_chat_encode(model, messages.data(), messages.size(), nullptr, &ids, &count);
+    if (status == ALIA_NOT_FOUND) return {};
+    check(status);
+    const Ids owner(ids);
+    return std::vector<int32_t>(ids, ids + count);
+}
+
+std::vector<int32_t> turn_ends(alia_model* model) {
+    int32_t* ids = nullptr;
+    uint64_t count = 0;
+    check(alia_chat_stops(model, &ids, &count));
+    const Ids owner(ids);
+    return {ids, ids + count};
+}
+
 std::string decode(alia_model* model, const std::vector<int32_t>& ids, bool keep_special) {
     const uint32_t flags = keep_special ? ALIA_DECODE_KEEP_SPECIAL : 0;
     return text_from([&](char** text, uint64_t* length) {
         return alia_model_decode(model, ids.data(), ids.size(), flags, text, length);
     });
-}
-
-bool find_token(alia_model* model, std::string_view text, int32_t& id) {
-    const alia_status status = alia_model_token_find(model, text.data(), text.size(), &id);
-    if (status == ALIA_NOT_FOUND) return false;
-    check(status);
-    return true;
 }
 
 std::vector<int32_t> end_tokens(alia_model* model) {

@@ -1,6 +1,7 @@
 // alia.h with owners and exceptions.
 #pragma once
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -52,8 +53,10 @@ struct TextPart {
     int32_t kind;  // ALIA_PART_...
 };
 std::vector<int32_t> encode(alia_model*, const std::vector<TextPart>&, bool add_special);
+// Messages (JSON) up to where the assistant's turn begins; nothing where the model has no chat template.
+std::optional<std::vector<int32_t>> encode_chat(alia_model*, const std::string& messages);
+std::vector<int32_t> turn_ends(alia_model*);  // tokens that end an assistant's turn, beside end_tokens
 std::string decode(alia_model*, const std::vector<int32_t>& ids, bool keep_special);
-bool find_token(alia_model*, std::string_view text, int32_t& id);
 std::vector<int32_t> end_tokens(alia_model*);
 
 // Ids parted by white space; `source` names the text in errors.

@@ -23,24 +23,22 @@ struct Prompt {
     std::vector<int32_t> ids, stop;
 };
 
-// ChatML where the vocabulary speaks it. What the user wrote never becomes a special token.
+// A turn of the checkpoint's chat template, or of ChatML where the vocabulary speaks it; else the text as it stands.
+// What the user wrote never becomes a special token.
 Prompt make_prompt(alia_model* model, const Options& o, std::string_view text) {
-    int32_t start = -1, end = -1;
-    const bool chat = !o.raw && find_token(model, "<|im_start|>", start) && find_token(model, "<|im_end|>", end);
-    if (!chat && o.system)
-        throw Failure(
-            "--system needs a vocabulary with <|im_start|> and <|im_end|>; this one lacks them, so leave it out");
-    std::vector<TextPart> parts;
-    auto turn = [&](std::string_view role, std::string_view content) {
-        parts.push_back({role, ALIA_PART_TRUSTED});
-        parts.push_back({content, ALIA_PART_LITERAL});
-        parts.push_back({"<|im_end|>\n", ALIA_PART_TRUSTED});
-    };
-    if (!chat) return {encode(model, {{text, ALIA_PART_LITERAL}}, true), {}};
-    if (o.system) turn("<|im_start|>system\n", *o.system);
-    turn("<|im_start|>user\n", text);
-    parts.push_back({"<|im_start|>assistant\n", ALIA_PART_TRUSTED});
-    return {encode(model, parts, true), {end}};
+    if (!o.raw) {
+        auto message = [](const char* role, std::string_view content) {
+            return std::string("{\"role\": \"") + role + "\", \"content\": " + json_string(content) + "}";
+        };
+        std::string messages = "[";
+        if (o.system) messages += message("system", *o.system) + ", ";
+        messages += message("user", text) + "]";
+        if (auto ids = encode_chat(model, messages)) return {std::move(*ids), turn_ends(model)};
+        if (o.system)
+            throw Failure(
+                "--system needs a chat template, or a vocabulary with <|im_start|> and <|im_end|>; leave it out");
+    }
+    return {encode(model, {{text, ALIA_PART_LITERAL}}, true), {}};
 }
 
 using Clock = std::chrono::steady_clock;
@@ -179,7 +177,8 @@ void add_run(CLI::App& app, Run& chosen) {
     alia_request_options& r = o->request;
     add_model_options(*command, o->model);
     command->add_option("PROMPT", o->prompt, "the question or text (without it: standard input)");
-    auto* system = command->add_option("--system", o->system, "the system message; without it there is none");
+    auto* system =
+        command->add_option("--system", o->system, "the system message; without it the template's own, or none");
     command->add_flag("--raw", o->raw, "continue the text as it stands, without chat turns")->excludes(system);
     command->add_option("-n", r.max_tokens, "tokens to generate at most (-1: until the answer or the context ends)")
         ->capture_default_str();
@@ -193,8 +192,9 @@ void add_run(CLI::App& app, Run& chosen) {
     add_cache_option(*command, o->cache);
     command->add_flag("--json", o->json, "one JSON object on standard output instead of text and summary");
     command->footer(
-        "Speaks ChatML where the vocabulary has <|im_start|> and <|im_end|>. Special tokens written in PROMPT\n"
-        "or --system stay plain letters. The first Ctrl-C ends the answer, the second the program.\n"
+        "Follows the checkpoint's chat template; without one, ChatML where the vocabulary has <|im_start|> and\n"
+        "<|im_end|>. Special tokens written in PROMPT or --system stay plain letters. The first Ctrl-C ends the "
+        "answer, the second the program.\n"
         "Examples:\n"
         "  alia run model.gguf \"What is the capital of Spain?\" --system \"Answer in one sentence.\"\n"
         "  alia run path/to/salamandra-2b --raw \"El mercat del barri\" -n 60 --temp 0.2\n"

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Jinja2 as Hugging Face sets it up: what chat templates are compared with. Needs jinja2 3.1."""
 import datetime
+import functools
 import json
 
 import jinja2
@@ -36,13 +37,18 @@ def environment():
     return made
 
 
+@functools.cache
+def compiled(template):
+    return environment().from_string(template)
+
+
 def render(template, variables):
     """{"text": ...}, or {"error": Python's message}, or {"syntax": line}."""
     try:
-        compiled = environment().from_string(template)
+        made = compiled(template)
     except jinja2.exceptions.TemplateSyntaxError as e:
         return {"syntax": e.lineno}
     try:
-        return {"text": compiled.render(**variables)}
+        return {"text": made.render(**variables)}
     except Exception as e:  # noqa: BLE001: whatever a template makes Python say
         return {"error": f"{type(e).__name__}: {e}"}

@@ -98,6 +98,7 @@ line" }}
 {{ words | map('upper') | list }}{{ people | map(attribute='tags', default='-') | list }}{{ words | map('replace', 'o', '0') | join(' ') }}{{ people | map(attribute='name') | map('lower') | list }}
 {{ people | selectattr('tags') | map(attribute='name') | list }}{{ people | selectattr('age', 'equalto', 30) | list | length }}{{ people | rejectattr('age', 'gt', 26) | map(attribute='name') | list }}{{ messages | selectattr('role', '==', 'user') | first }}{{ messages | rejectattr('role', 'in', ['system', 'user']) | list | length }}
 {{ list | select('odd') | list }}{{ list | reject('odd') | list }}{{ [0, 1, '', 'a', none] | select | list }}{{ range(6) | select('divisibleby', 3) | list }}{{ people | selectattr('tags', 'defined') | map(attribute='name') | list }}
+{{ nil | selectattr('a') | list }}{{ nil | map('upper') | list }}{{ 0 | select | list }}{{ missing | rejectattr('a', 'eq', 1) | list }}
 {{ d | dictsort }}{{ {'b': 1, 'A': 2} | dictsort }}{{ {'b': 1, 'a': 2} | dictsort(by='value') }}{{ {'b': 1, 'a': 2} | dictsort(reverse=true) }}
 {{ lines | indent }}|{{ 'a\nb' | indent(2, true) }}|{{ 'a\n\nb' | indent(2, blank=true) }}|{{ 'a\nb' | indent('> ') }}|{{ 'a\nb\n' | indent(1) }}|
 {{ html | e }}{{ html | safe }}{{ [1, 2] | string }}{{ 'x' | attr('upper') is callable }}{{ d | attr('b') is defined }}{{ 'aXbX' | replace('X', 'y', 1) }}

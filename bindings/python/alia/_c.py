@@ -7,7 +7,7 @@ from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_uin
 from pathlib import Path
 from typing import Any, ClassVar
 
-ABI_MAJOR, ABI_MINOR = 1, 0
+ABI_MAJOR, ABI_MINOR = 1, 1
 
 # ---- Enumerators, as the header names them without ALIA_; those of alia_status are alia.Status
 
@@ -16,6 +16,7 @@ MODEL_PIN_THREADS = 1
 PART_LITERAL, PART_TRUSTED = range(2)
 ENCODE_ADD_SPECIAL = 1
 DECODE_KEEP_SPECIAL = 1
+CHAT_ANSWER, CHAT_CONTINUE, CHAT_CLOSED = range(3)
 CACHE_AUTO, CACHE_F32, CACHE_F16, CACHE_BF16, CACHE_Q8_0, CACHE_FP8 = range(6)
 REQUEST_IGNORE_EOS = 1
 REQUEST_PROMPT_LOGITS = 2
@@ -71,6 +72,14 @@ class Reader(Sized):
 
 class TextPart(Sized):
     _fields_ = [("size", c_uint32), ("kind", c_int32), ("text", c_char_p), ("length", c_uint64)]
+
+
+class ChatOptions(Sized):
+    initial = {"now": -1}
+    _fields_ = [
+        ("size", c_uint32), ("end", c_int32), ("tools", c_char_p), ("tools_length", c_uint64), ("variables", c_char_p),
+        ("variables_length", c_uint64), ("template_name", c_char_p), ("template_name_length", c_uint64), ("now", c_int64),
+    ]
 
 
 class EngineOptions(Sized):
@@ -164,6 +173,9 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "alia_model_vocabulary": (Status, handle, POINTER(c_int32)),
     "alia_model_bos": (Status, handle, POINTER(c_int32)),
     "alia_model_eos": (Status, handle, *ids_out),
+    "alia_chat_render": (Status, handle, *text, POINTER(ChatOptions), *text_out),
+    "alia_chat_encode": (Status, handle, *text, POINTER(ChatOptions), *ids_out),
+    "alia_chat_stops": (Status, handle, *ids_out),
     "alia_engine_open": (Status, handle, POINTER(EngineOptions), handle_out),
     "alia_engine_free": (Status, handle),
     "alia_engine_submit": (Status, handle, *ids, POINTER(RequestOptions), number_out),
@@ -178,6 +190,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "alia_sequence_new": (Status, handle, number_out),
     "alia_sequence_fork": (Status, handle, c_uint64, number_out),
     "alia_sequence_truncate": (Status, handle, c_uint64, c_int64),
+    "alia_sequence_keep": (Status, handle, c_uint64, *ids, number_out),
     "alia_sequence_tokens": (Status, handle, c_uint64, *ids_out),
     "alia_sequence_free": (Status, handle, c_uint64),
     "alia_sequence_save": (Status, handle, c_uint64, *text_out),
