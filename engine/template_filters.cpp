@@ -80,11 +80,12 @@ Value dictsort(Renderer& r, const Value& v, Arguments& given) {
 
 Value unique(Renderer& r, const Value& v, Arguments& given) {
     std::vector<Value> seen, kept;
-    for (const auto& [key, value] :
+    for (const auto& pair :
          keyed(r, r.items(v), find_argument(given, 1, "attribute"), flag(given, 0, "case_sensitive"))) {
-        if (std::any_of(seen.begin(), seen.end(), [&](const Value& s) { return equal(r.heap, s, key); })) continue;
-        seen.push_back(key);
-        kept.push_back(value);
+        const auto known = [&](const Value& s) { return equal(r.heap, s, pair.first); };
+        if (std::any_of(seen.begin(), seen.end(), known)) continue;
+        seen.push_back(pair.first);
+        kept.push_back(pair.second);
     }
     return r.heap.list(std::move(kept));
 }
