@@ -127,8 +127,8 @@ def conversation(r):
         message["content"] = [{"type": "text", "text": text(r)}]
     variables = {"bos_token": "<s>", "eos_token": "</s>"}
     for name, choices in (("enable_thinking", [True, False]), ("date_string", ["26 Jul 2024"]), ("thinking", [True, False]), ("reasoning_effort", ["high"]),
-                          ("custom_tools", [None]), ("documents", [[{"title": "t", "text": "x", "doc_id": 1}]])):
-        if r.random() < .2:
+                          ("custom_tools", [None]), ("functions", ["[]"]), ("datetime", ["today"]), ("documents", [[{"title": "t", "text": "x", "doc_id": 1}]])):
+        if r.random() < (.9 if name in ("functions", "datetime") else .2):
             variables[name] = r.choice(choices)
     return {"messages": messages, "tools": tools, "add_generation_prompt": r.random() < .6, "variables": variables}
 
@@ -172,11 +172,11 @@ def main():
             case = conversation(random.Random(f"{known['seed'] if known else o.seed}/{i}"))
             ours = library.render(model, case)
             if known:
-                count["same" if digest(ours)[:16] == known["results"][i] else "different"] += 1
+                count["same" if digest(ours)[:8] == known["results"][i] else "different"] += 1
                 continue
             variables = {"tools": None, "documents": None, **case["variables"], **{k: v for k, v in case.items() if k != "variables"}}
             theirs = render(template, variables)
-            record["results"].append(digest(theirs)[:16])
+            record["results"].append(digest(theirs)[:8])
             verdict = judge(ours, theirs)
             count[verdict] += 1
             if verdict == "different" and shown < o.show:
