@@ -197,8 +197,10 @@ static void read_files(const char* folder) {
             CHECK(fread(contents[i], 1, sizes[i], f) == sizes[i]);
             fclose(f);
         } else {
-            sizes[i] = sizeof tiny_tokenizer - 1;
-            contents[i] = memcpy(malloc(sizes[i]), tiny_tokenizer, sizes[i]);
+            static const char chat[] = "{% for m in messages %}{{ m.content }}{% endfor %}";
+            const int is_chat = strstr(file_names[i], "jinja") != NULL;
+            sizes[i] = is_chat ? sizeof chat - 1 : sizeof tiny_tokenizer - 1;
+            contents[i] = memcpy(malloc(sizes[i]), is_chat ? chat : tiny_tokenizer, sizes[i]);
         }
         snprintf(name, sizeof name, "model/%s", file_names[i]);
         f = fopen(name, "wb");

@@ -359,9 +359,9 @@ static alia_progress_callback a_progress(int is_wrong) {
     return is_wrong ? ONE_OF(all) : NULL;
 }
 
-enum { file_count = 4 };
-static const char* const file_names[] = {"config.json", "generation_config.json", "model.safetensors",
-                                         "tokenizer.json"};
+enum { file_count = 5 };
+static const char* const file_names[] = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+                                         "chat_template.jinja"};
 static char* contents[file_count];
 static uint64_t sizes[file_count];
 static int find_file(const char* name, uint64_t length) {

@@ -5,7 +5,7 @@ use std::os::raw::{c_char, c_void};
 use std::ptr::{null, null_mut};
 
 pub const ALIA_ABI_MAJOR: u32 = 1;
-pub const ALIA_ABI_MINOR: u32 = 0;
+pub const ALIA_ABI_MINOR: u32 = 1;
 pub const ALIA_ABI_VERSION: u32 = ALIA_ABI_MAJOR << 16 | ALIA_ABI_MINOR;
 
 pub type alia_status = i32;
@@ -43,6 +43,10 @@ pub const ALIA_PART_TRUSTED: i32 = 1;
 pub const ALIA_ENCODE_ADD_SPECIAL: u32 = 1;
 
 pub const ALIA_DECODE_KEEP_SPECIAL: u32 = 1;
+
+pub const ALIA_CHAT_ANSWER: i32 = 0;
+pub const ALIA_CHAT_CONTINUE: i32 = 1;
+pub const ALIA_CHAT_CLOSED: i32 = 2;
 
 pub const ALIA_CACHE_AUTO: i32 = 0;
 pub const ALIA_CACHE_F32: i32 = 1;
@@ -348,6 +352,32 @@ pub const ALIA_EVENT_INIT: alia_event = alia_event {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct alia_chat_options {
+    pub size: u32,
+    pub end: i32,
+    pub tools: *const c_char,
+    pub tools_length: u64,
+    pub variables: *const c_char,
+    pub variables_length: u64,
+    pub template_name: *const c_char,
+    pub template_name_length: u64,
+    pub now: i64,
+}
+
+pub const ALIA_CHAT_OPTIONS_INIT: alia_chat_options = alia_chat_options {
+    size: size_of::<alia_chat_options>() as u32,
+    end: 0,
+    tools: null(),
+    tools_length: 0,
+    variables: null(),
+    variables_length: 0,
+    template_name: null(),
+    template_name_length: 0,
+    now: -1,
+};
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct alia_quantize_options {
     pub size: u32,
     pub threads: i32,
@@ -460,6 +490,23 @@ extern "C" {
     pub fn alia_model_vocabulary(model: *mut alia_model, size: *mut i32) -> alia_status;
     pub fn alia_model_bos(model: *mut alia_model, token: *mut i32) -> alia_status;
     pub fn alia_model_eos(model: *mut alia_model, tokens: *mut *const i32, count: *mut u64) -> alia_status;
+    pub fn alia_chat_render(
+        model: *mut alia_model,
+        messages: *const c_char,
+        messages_length: u64,
+        options: *const alia_chat_options,
+        text: *mut *mut c_char,
+        length: *mut u64,
+    ) -> alia_status;
+    pub fn alia_chat_encode(
+        model: *mut alia_model,
+        messages: *const c_char,
+        messages_length: u64,
+        options: *const alia_chat_options,
+        ids: *mut *mut i32,
+        id_count: *mut u64,
+    ) -> alia_status;
+    pub fn alia_chat_stops(model: *mut alia_model, ids: *mut *mut i32, id_count: *mut u64) -> alia_status;
     pub fn alia_engine_open(
         model: *mut alia_model,
         options: *const alia_engine_options,
@@ -501,6 +548,13 @@ extern "C" {
     pub fn alia_sequence_new(engine: *mut alia_engine, sequence: *mut u64) -> alia_status;
     pub fn alia_sequence_fork(engine: *mut alia_engine, sequence: u64, copy: *mut u64) -> alia_status;
     pub fn alia_sequence_truncate(engine: *mut alia_engine, sequence: u64, length: i64) -> alia_status;
+    pub fn alia_sequence_keep(
+        engine: *mut alia_engine,
+        sequence: u64,
+        ids: *const i32,
+        id_count: u64,
+        kept: *mut u64,
+    ) -> alia_status;
     pub fn alia_sequence_tokens(
         engine: *mut alia_engine,
         sequence: u64,
