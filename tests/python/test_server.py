@@ -48,7 +48,7 @@ class WithServer(WithModel):
     @classmethod
     @contextlib.contextmanager
     def serving(cls, *, limits=Limits(), keys=Keys(), ready=True, **engine):
-        server = app.Server(cls.folder, name="tiny", model={}, engine={"context": 512, **engine}, limits=limits, keys=keys)
+        server = app.Server(cls.folder, name="tiny", model={}, engine={"context": 512, "sequences": 16, **engine}, limits=limits, keys=keys)
         listening = socket.create_server(("127.0.0.1", 0))
         server.port = listening.getsockname()[1]
         running = uvicorn.Server(uvicorn.Config(server.app, log_level="critical"))
@@ -342,6 +342,8 @@ class TestLimits(WithServer):
             running.close()
             running.connection.close()
             until(lambda: server.engine.counters["running"] == 0)
+            many = self.post(TEXT, {"prompt": ["a"] * 5, "max_tokens": 2}, server=server)  # larger than the queue, which is empty
+            self.assertEqual(len(many["choices"]), 5)
 
     def asked(self, server, body, path=TEXT):
         """A connection on which something was asked."""

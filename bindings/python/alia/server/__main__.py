@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--positions", type=int, default=0, help="that the KV cache holds in all; 0: as --context")
     model.add_argument("--chunk", type=int, default=256, help="tokens of prompts that one step processes (default: %(default)s)")
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--queue", type=int, default=default.queue, help="requests that wait (default: %(default)s)")
+    limits.add_argument("--queue", type=int, default=default.queue, help="choices that wait (default: %(default)s)")
     limits.add_argument("--max-tokens", type=int, default=default.tokens, help="generated for a choice; 0: what the context holds")
     limits.add_argument("--max-body", type=int, default=default.body, help="bytes of a request's body (default: %(default)s)")
     limits.add_argument("--max-prompts", type=int, default=default.prompts, help="in one request (default: %(default)s)")

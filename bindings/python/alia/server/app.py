@@ -28,7 +28,7 @@ from .errors import APIError, ClientGone, as_json, from_library
 from .generation import Generation, attended
 from .health import Health
 from .keys import Keys
-from .limits import Limits, read_json
+from .limits import Limits, Queue, read_json
 from .metrics import Metrics
 from .openapi import description
 from .stream import EventStream
@@ -42,7 +42,7 @@ _page_policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsaf
 
 class Server:
     """One model behind HTTP. `app` is the ASGI application; its lifespan loads the model and closes it. `model` holds the
-    keyword arguments of alia.Model and `engine` those of alia.Engine, apart from its queue, which is `limits.queue`."""
+    keyword arguments of alia.Model and `engine` those of alia.Engine."""
 
     def __init__(
         self, path: str, *, name: str, model: dict[str, Any], engine: dict[str, Any], limits: Limits = Limits(), keys: Keys = Keys()
@@ -50,6 +50,7 @@ class Server:
         self.path, self.name, self.limits, self.keys = path, name, limits, keys
         self._model_options, self._engine_options = model, engine
         self.context: int = engine["context"]
+        self.queue = Queue(engine["sequences"] + limits.queue)
         self.health, self.metrics = Health(), Metrics(lambda: self.engine if self.health.is_ready else None)
         self.engine: Engine | None = None
         self.created = int(time.time())
@@ -105,7 +106,7 @@ class Server:
         try:
             model = Model(self.path, progress=progress, **self._model_options)
             self.health.progress("engine", 0, 0)
-            self.engine = Engine(model, queue=self.limits.queue, **self._engine_options)
+            self.engine = Engine(model, **self._engine_options)
             self.health.ready()
         except InterruptedError:
             pass
@@ -168,10 +169,10 @@ class Server:
         async def handle(body: dict[str, Any], salt: str) -> Asgi:
             engine, start = self._ready(), time.monotonic()
             asked = await asyncio.to_thread(understand, body, engine, self.context, self.limits, salt)
-            answers, generation = kind(engine.model, self.name, asked), Generation(engine, asked.requests)
+            answers, generation = kind(engine.model, self.name, asked), Generation(engine, asked.requests, self.queue)
 
             def end() -> None:
-                generation.cancel()
+                generation.close()
                 whole.observe(time.monotonic() - start)
 
             async def items() -> AsyncIterator[int]:
@@ -233,12 +234,12 @@ class Server:
 
         for ids in every:
             fields.fit(ids, 0, self.context, "input")
-        generation = Generation(engine, [prepared(at) for at in range(len(every))])
+        generation = Generation(engine, [prepared(at) for at in range(len(every))], self.queue)
         try:
             async for _, item in generation:
                 self._check_end(item)
         finally:
-            generation.cancel()
+            generation.close()
         as_base64 = body.get("encoding_format") == "base64"
         data = [
             {"object": "embedding", "index": i, "embedding": _base64(vector) if as_base64 else vector.tolist()}

@@ -58,8 +58,6 @@ def from_library(error: BaseException) -> APIError:
             return APIError(400, "context_length_exceeded", message, "prompt")
         case Status.NO_TOKENIZER:
             return APIError(400, "no_tokenizer", message)
-        case Status.LIMIT:
-            return APIError(429, "queue_full", "Too many requests are waiting; try again later.", headers={"Retry-After": "1"})
         case Status.OUT_OF_MEMORY | Status.DEVICE_LOST | Status.BAD_HANDLE:
             return APIError(503, "unavailable", message)
     return APIError(500, "internal_error", message)

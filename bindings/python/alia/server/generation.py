@@ -7,15 +7,18 @@ from .._answers import Prepared
 from .._dispatch import Dispatcher, End, Item, Request
 from .._engine import Engine
 from .errors import ClientGone
+from .limits import Queue
 
 T = TypeVar("T")
 
 
 class Generation(AsyncIterator[tuple[int, Item]]):
     """What comes of several requests, each item with the number of its choice: the completions of the first request come
-    first. Belongs to the event loop that made it; `cancel` may be called at any time and never waits."""
+    first. Belongs to the event loop that made it. `close`, once, ends what still runs; it never waits."""
 
-    def __init__(self, engine: Engine, prepared: list[Prepared]) -> None:
+    def __init__(self, engine: Engine, prepared: list[Prepared], queue: Queue) -> None:
+        self._queue, self._choices = queue, sum(one.options.completions for one in prepared)
+        queue.enter(self._choices)
         self._items: asyncio.Queue[tuple[int, Item]] = asyncio.Queue()
         self._running: list[tuple[Dispatcher, Request]] = []
         self._left = 0
@@ -25,7 +28,7 @@ class Generation(AsyncIterator[tuple[int, Item]]):
                 self._running.append((engine._submit(one, request), request))
                 self._left += one.options.completions
         except BaseException:
-            self.cancel()
+            self.close()
             raise
 
     def _deliver(self, first: int) -> Callable[[Item], object]:
@@ -42,7 +45,8 @@ class Generation(AsyncIterator[tuple[int, Item]]):
             self._left -= 1
         return choice, item
 
-    def cancel(self) -> None:
+    def close(self) -> None:
+        self._queue.leave(self._choices)
         for dispatcher, request in self._running:
             if not request.over.is_set():
                 dispatcher.cancel(request)

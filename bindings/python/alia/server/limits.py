@@ -15,8 +15,24 @@ class Limits:
     body_seconds: float = 30  #: until the body is there
     seconds: float = 600  #: from the queue to the last token
     tokens: int = 0  #: generated for one choice; 0: as many as the context holds
-    queue: int = 64  #: requests that wait
+    queue: int = 64  #: choices that wait while the engine runs as many as it can
     prompts: int = 128  #: in one request
+
+
+class Queue:
+    """Counts the choices that run or wait. Belongs to the event loop."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._taken = most, 0
+
+    def enter(self, choices: int) -> None:
+        """Refused where it is full; otherwise all of them find room, so that no request is too large for ever."""
+        if self._taken >= self._most:
+            raise APIError(429, "queue_full", "Too many requests are waiting; try again later.", headers={"Retry-After": "1"})
+        self._taken += choices
+
+    def leave(self, choices: int) -> None:
+        self._taken -= choices
 
 
 def _no_constant(name: str) -> None:
