@@ -160,7 +160,7 @@ class TestAnswers(WithServer):
         self.assertEqual((cut["text"], cut["finish_reason"]), (plain[: plain.index(plain[2])], "stop"))
         null = {name: None for name in schema.COMPLETION["properties"] if name not in ("prompt", *options)}
         self.assertEqual(self.post(TEXT, {"prompt": "ab", **options, **null})["choices"][0]["text"], plain)
-        self.assertEqual(self.post(TEXT, {"prompt": "ab", **options, "echo": False, "store": False, "best_of": 1})["choices"][0]["text"], plain)
+        self.assertEqual(self.post(TEXT, {"prompt": "ab", **options, "n": 1.0, "echo": False, "store": False, "best_of": 1})["choices"][0]["text"], plain)
 
     def test_chat(self):
         options = {"max_tokens": 12, "seed": 5, **LETTERS}
@@ -274,6 +274,9 @@ class TestRefusals(WithServer):
             (TEXT, text | {"prompt": [[5], "a"]}, "invalid_type", "prompt[1]"),
             (TEXT, text | {"prompt": 5}, "invalid_type", "prompt"),
             (TEXT, text | {"prompt": [-1]}, "invalid_value", "prompt[0]"),
+            (TEXT, text | {"prompt": None}, "invalid_type", "prompt"),
+            (TEXT, text | {"max_tokens": 1.5}, "invalid_type", "max_tokens"),
+            ("/v1/embeddings", {"input": [[5000]]}, "invalid_value", "input"),
             ("/v1/embeddings", {"input": "ab", "dimensions": 5}, "unsupported_field", "dimensions"),
             ("/tokenize", {"prompt": ["ab"]}, "invalid_type", "prompt"),
         ]

@@ -135,10 +135,10 @@ class Server:
         async def answer(request: Request) -> Asgi:
             salt = self.keys.salt(request.headers.get("authorization"))
             self._ready()
-            body = await read_json(request, self.limits)
+            given = await read_json(request, self.limits)
 
             async def work() -> Asgi:
-                await asyncio.to_thread(schema.check, body, body_schema)
+                body: dict[str, Any] = await asyncio.to_thread(schema.checked, given, body_schema)
                 if body.get("model", self.name) != self.name:
                     raise _no_model(body["model"])
                 return await handler(body, salt)

@@ -40,7 +40,6 @@ def encoded(content: object) -> bytes:
 _fields = {
     "completions": "n", "top_tokens": "logprobs", "stop_texts": "stop", "stop_text_count": "stop", "stop_text_length": "stop",
     "stop token": "stop_token_ids", "token of the logit bias": "logit_bias", "repetition penalty": "repetition_penalty",
-    "ids": "prompt",
 }
 
 

@@ -65,10 +65,12 @@ def prompts(given: Any, field: str, engine: Engine, limits: Limits) -> "list[arr
         given = [given]
     if len(given) > limits.prompts:
         raise APIError(400, "too_many_prompts", f"{field} holds {len(given)} prompts; {limits.prompts} are allowed.", field)
-    every = [engine.model._ids(one, add_special=True) for one in given]
+    every, vocabulary = [engine.model._ids(one, add_special=True) for one in given], engine.model.info["vocabulary"]
     for ids in every:
         if not ids:
             raise APIError(400, "invalid_value", f"{field} has no tokens.", field)
+        if max(ids) >= vocabulary:
+            raise APIError(400, "invalid_value", f"{field} has token {max(ids)}; the vocabulary has {vocabulary}.", field)
     return every
 
 

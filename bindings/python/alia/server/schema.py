@@ -1,4 +1,4 @@
-"""The bodies of requests as JSON Schema: what openapi.py publishes is what `check` enforces. Fields that are not here are
+"""The bodies of requests as JSON Schema: what openapi.py publishes is what `checked` enforces. Fields that are not here are
 refused by name; null is the same as leaving a field out."""
 import difflib
 import re
@@ -65,14 +65,14 @@ _generating: dict[str, Schema] = {
 }
 
 _content = {
-    "anyOf": [_text, _list(_object(["type", "text"], type={"const": "text"}, text=_text), 1024)],
+    "anyOf": [_text, _list(_object(["type", "text"], type={"const": "text"}, text=_text), 256)],
     "description": "A text, or parts that form one",
 }
 _message = _object(
     ["role", "content"],
     role={"enum": ["system", "developer", "user", "assistant"]}, content=_content,
 )
-_messages = _list(_message, 4096)
+_messages = _list(_message, 2048)
 
 CHAT = _object(
     ["messages"],
@@ -106,9 +106,13 @@ TOKENIZE = _object(
     add_special_tokens=_boolean | {"description": "Also what the tokenizer adds around a text, such as a first <s>; by default yes"},
 )
 
-_types: dict[str, Any] = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
-_articles = {"object": "an object", "array": "a list", "string": "a text", "boolean": "true or false", "integer": "a whole number",
-             "number": "a number"}
+_types: dict[str, Any] = {
+    "object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float),
+}
+_names = {
+    "object": "an object", "array": "a list", "string": "a text", "boolean": "true or false", "integer": "a whole number",
+    "number": "a number",
+}
 
 
 class Refused(APIError):
@@ -118,42 +122,44 @@ class Refused(APIError):
         super().__init__(400, code, f"{path or 'The body'} {what}.", path or None)
 
 
-def check(value: object, schema: Schema, path: str = "") -> None:
-    """Refuses what does not follow the schema; takes members that are null out of objects."""
+def checked(value: Any, schema: Schema, path: str = "") -> Any:
+    """The value, if it follows the schema: without members that are null, and with whole numbers as such (1.0 is one)."""
     if alternatives := schema.get("anyOf"):
-        return _check_any(value, alternatives, path)
+        return _any(value, alternatives, path)
     if "const" in schema and (value != schema["const"] or type(value) is not type(schema["const"])):
         raise Refused(path, f"can only be {schema['const']!r} on this server", "unsupported_value")
     if "enum" in schema and value not in schema["enum"]:
         raise Refused(path, f"must be one of {', '.join(schema['enum'])}")
-    if kind := schema.get("type"):
-        if isinstance(value, bool) is not (kind == "boolean") or not isinstance(value, _types[kind]):
-            raise Refused(path, f"must be {_articles[kind]}", "invalid_type")
-    if isinstance(value, str):
+    kind = schema.get("type")
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if kind and (isinstance(value, bool) is not (kind == "boolean") or not isinstance(value, _types[kind])):
+        raise Refused(path, f"must be {_names[kind]}", "invalid_type")
+    if kind == "string":
         _check_text(value, schema, path)
-    elif isinstance(value, (int, float)):
-        if "minimum" in schema and not schema["minimum"] <= value <= schema["maximum"]:
-            raise Refused(path, f"must be between {schema['minimum']} and {schema['maximum']}")
-    elif isinstance(value, list) and "items" in schema:
+    elif kind in ("integer", "number") and not schema["minimum"] <= value <= schema["maximum"]:
+        raise Refused(path, f"must be between {schema['minimum']} and {schema['maximum']}")
+    elif kind == "array":
         if not schema["minItems"] <= len(value) <= schema["maxItems"]:
             raise Refused(path, f"must have {schema['minItems']} to {schema['maxItems']} elements")
-        for at, item in enumerate(value):
-            check(item, schema["items"], f"{path}[{at}]")
-    elif isinstance(value, dict) and schema.get("type") == "object":
-        _check_object(value, schema, path)
+        return [checked(item, schema["items"], f"{path}[{at}]") for at, item in enumerate(value)]
+    elif kind == "object":
+        return _named(value, schema, path) if "properties" in schema else _mapping(value, schema, path)
+    return value
 
 
-def _check_any(value: object, alternatives: list[Schema], path: str) -> None:
+def _any(value: Any, alternatives: list[Schema], path: str) -> Any:
     refusals: list[Refused] = []
     for schema in alternatives:
         try:
-            return check(value, schema, path)
+            return checked(value, schema, path)
         except Refused as refusal:
             refusals.append(refusal)
     if all(refusal.code == "invalid_type" and refusal.param == path for refusal in refusals):
-        kinds = dict.fromkeys(_articles[schema["type"]] for schema in alternatives)
+        kinds = dict.fromkeys(_names[schema["type"]] for schema in alternatives)
         raise Refused(path, f"must be {' or '.join(kinds)}", "invalid_type")
-    raise max(refusals, key=lambda r: (len(r.param or ""), r.param or "", r.code != "invalid_type"))  # of the one that fits furthest
+    # What the alternative says that fits furthest.
+    raise max(refusals, key=lambda r: (len(r.param or ""), r.param or "", r.code != "invalid_type"))
 
 
 def _check_text(value: str, schema: Schema, path: str) -> None:
@@ -165,27 +171,30 @@ def _check_text(value: str, schema: Schema, path: str) -> None:
         raise Refused(path, "holds half of a surrogate pair, which is no character") from None
 
 
-def _check_object(value: dict[str, Any], schema: Schema, path: str) -> None:
-    def inner(name: str) -> str:
-        return f"{path}.{name}" if path else name
+def _inner(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
-    properties = schema.get("properties")
-    for name in [name for name, member in value.items() if member is None]:
-        if properties and name in properties:
-            del value[name]
-    if len(value) > schema.get("maxProperties", len(value)):
+
+def _mapping(value: dict[str, Any], schema: Schema, path: str) -> dict[str, Any]:
+    if len(value) > schema["maxProperties"]:
         raise Refused(path, f"must have at most {schema['maxProperties']} members")
-    for name, member in value.items():
-        if properties is None:
-            if not re.search(schema["propertyNames"]["pattern"], name, re.ASCII):
-                raise Refused(inner(name), "is not a token's id")
-            check(member, schema["additionalProperties"], inner(name))
-        elif name in properties:
-            check(member, properties[name], inner(name))
-        else:
-            near = difflib.get_close_matches(name, properties, 1)
+    for name in value:
+        if not re.fullmatch(schema["propertyNames"]["pattern"], name, re.ASCII):
+            raise Refused(_inner(path, name), "is not a token's id")
+    return {name: checked(member, schema["additionalProperties"], _inner(path, name)) for name, member in value.items()}
+
+
+def _named(value: dict[str, Any], schema: Schema, path: str) -> dict[str, Any]:
+    known, given = schema["properties"], {}
+    for name in [name for name in value if name in known]:
+        if value[name] is not None or name in schema["required"]:
+            given[name] = checked(value[name], known[name], _inner(path, name))
+    for name in value:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
             hint = f", which knows {near[0]}" if near else ""
-            raise Refused(inner(name), f"is not supported by this server{hint}", "unsupported_field")
-    for name in schema.get("required", ()):
-        if name not in value:
-            raise Refused(inner(name), "is missing", "missing_field")
+            raise Refused(_inner(path, name), f"is not supported by this server{hint}", "unsupported_field")
+    for name in schema["required"]:
+        if name not in given:
+            raise Refused(_inner(path, name), "is missing", "missing_field")
+    return given

@@ -1,4 +1,5 @@
 """Answers as they come: server-sent events."""
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ class EventStream:
 
         async def event(data: bytes) -> None:
             await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})
+            await asyncio.sleep(0)  # neither awaits where there is more to send, and others must see that the client goes
 
         try:
             async for one in self._objects:
