@@ -169,6 +169,7 @@ def drawn(url, folder, examples):
 
 def main(folder):
     folder = Path(folder).resolve()
+    os.environ["ALIA_LIBRARY"] = str(Path(os.environ["ALIA_LIBRARY"]).resolve())
     sys.path.insert(0, install(folder / "openai", "openai")["PYTHONPATH"])
     with tempfile.TemporaryDirectory() as model:
         tiny.write(model)
