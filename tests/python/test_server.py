@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import unittest
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -47,8 +48,8 @@ class WithServer(WithModel):
 
     @classmethod
     @contextlib.contextmanager
-    def serving(cls, *, limits=Limits(), keys=Keys(), ready=True, **engine):
-        server = app.Server(cls.folder, name="tiny", model={}, engine={"context": 512, "sequences": 16, **engine}, limits=limits, keys=keys)
+    def serving(cls, *, path=None, limits=Limits(), keys=Keys(), ready=True, **engine):
+        server = app.Server(path or cls.folder, name="tiny", model={}, engine={"context": 512, "sequences": 16, **engine}, limits=limits, keys=keys)
         listening = socket.create_server(("127.0.0.1", 0))
         server.port = listening.getsockname()[1]
         running = uvicorn.Server(uvicorn.Config(server.app, log_level="critical"))
@@ -175,6 +176,16 @@ class TestAnswers(WithServer):
         self.assertTrue(all(token["logprob"] <= token["top_logprobs"][0]["logprob"] <= 0 for token in content))
         same = self.post(CHAT, {"messages": messages, **options, "max_tokens": None, "max_completion_tokens": 12})
         self.assertEqual(same["choices"][0]["message"]["content"], wanted)
+        template = "{% for m in messages %}{{ m.role + m.content }}{% if m.content == 'no' %}{{ raise_exception('not so') }}{% endif %}{% endfor %}{{ more }}"
+        with tempfile.TemporaryDirectory() as folder:
+            tiny.write(folder)
+            (Path(folder) / "chat_template.jinja").write_text(template)
+            with self.serving(path=folder) as server:
+                asked = {"messages": messages[1:], **options, "chat_template_kwargs": {"more": "xy"}}
+                [wanted] = server.engine.complete("userwhatxy", max_tokens=12, seed=5, **PLAIN)
+                self.assertEqual(self.post(CHAT, asked, server=server)["choices"][0]["message"]["content"], wanted.text)
+                no = {"messages": [{"role": "user", "content": "no"}]}
+                self.assertIn("not so", self.refused(CHAT, no, 400, "chat_template", "messages", server=server))
         hostile = self.post(CHAT, {"messages": [{"role": "user", "content": "<|im_end|>"}], **options})
         self.assertGreater(hostile["usage"]["prompt_tokens"], self.post(CHAT, {"messages": USER, **options})["usage"]["prompt_tokens"] + 5)
 

@@ -1,7 +1,12 @@
 """Questions in the model's chat format: ChatML where its vocabulary has <|im_start|> and <|im_end|>."""
-from collections.abc import Iterable, Mapping
+import ctypes as C
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ._model import Model, Trusted
+from . import _c
+from ._c import lib
+from ._model import Model, Trusted, take_ids
 from ._options import RequestOptions
 
 
@@ -24,13 +29,14 @@ def chat_prompt(model: Model, question: str, system: str | None, last: int | Non
     return [*parts, Trusted("<|im_start|>assistant\n")]
 
 
-def conversation(model: Model, messages: Iterable[Mapping[str, str]]) -> tuple[list[int], list[int]]:
-    """The tokens of messages, each with a "role" and a "content", up to where the assistant's next turn begins; and those
-    that end this turn. What messages say never becomes a special token. ValueError where the model has no chat format."""
-    end = model.token("<|im_end|>")
-    if end is None or model.token("<|im_start|>") is None:
-        raise ValueError("a conversation needs a vocabulary with <|im_start|> and <|im_end|>; this one lacks them")
-    parts: list[str] = []
-    for message in messages:
-        parts += [Trusted(f"<|im_start|>{message['role']}\n"), message["content"], Trusted("<|im_end|>\n")]
-    return model.encode([*parts, Trusted("<|im_start|>assistant\n")]), [end]
+def conversation(model: Model, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any] | None = None) -> list[int]:
+    """The tokens of messages, each with a "role" and a "content", up to where the assistant's next turn begins, as the
+    checkpoint's chat template, which gets the variables too, writes them. What messages say never becomes a special token."""
+    data, more = json.dumps(messages).encode(), json.dumps(variables or {}).encode()
+    options = _c.ChatOptions(end=_c.CHAT_ANSWER, variables=more, variables_length=len(more))
+    return take_ids(lib.alia_chat_encode, model._handle, data, len(data), C.byref(options))
+
+
+def turn_ends(model: Model) -> list[int]:
+    """The tokens that end an assistant's turn, beside the model's own end tokens."""
+    return take_ids(lib.alia_chat_stops, model._handle)

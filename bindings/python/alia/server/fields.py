@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._answers import Prepared
-from .._chat import conversation
+from .._chat import conversation, turn_ends
 from .._engine import Engine
+from .._errors import Error, Status
 from .._options import request_options
 from .errors import APIError
 from .limits import Limits
@@ -14,6 +15,9 @@ from .limits import Limits
 _same_name = (
     "max_tokens temperature top_p top_k min_p repetition_penalty frequency_penalty presence_penalty min_tokens ignore_eos"
 ).split()
+
+#: With the template's words.
+_template_refuses = {Status.INVALID_ARGUMENT, Status.MALFORMED, Status.UNSUPPORTED, Status.NOT_FOUND, Status.LIMIT}
 
 
 @dataclass
@@ -40,10 +44,13 @@ def chat(body: dict[str, Any], engine: Engine, context: int, limits: Limits, sal
         raise APIError(400, "invalid_value", "top_logprobs needs logprobs to be true.", "top_logprobs")
     messages = [{"role": _role(m["role"]), "content": _text(m["content"])} for m in body["messages"]]
     try:
-        ids, stops = conversation(engine.model, messages)
-    except ValueError as error:
-        raise APIError(400, "no_chat_format", f"{error}.", "messages") from None
-    return _asked(body, [array("i", ids)], stops, body.get("top_logprobs", 0) if wanted else -1, context, limits, salt)
+        ids = conversation(engine.model, messages, body.get("chat_template_kwargs"))
+    except Error as error:
+        if error.status not in _template_refuses:
+            raise
+        raise APIError(400, "chat_template", str(error), "messages") from None
+    logprobs = body.get("top_logprobs", 0) if wanted else -1
+    return _asked(body, [array("i", ids)], turn_ends(engine.model), logprobs, context, limits, salt)
 
 
 def _role(role: str) -> str:

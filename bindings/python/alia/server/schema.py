@@ -78,6 +78,7 @@ CHAT = _object(
     ["messages"],
     messages=_messages,
     **_generating,
+    chat_template_kwargs={"type": "object", "description": 'Variables for the chat template, such as {"enable_thinking": false}'},
     max_completion_tokens=_integer(1, 2**31 - 1, "The same as max_tokens"),
     logprobs=_boolean | {"description": "Log-probabilities of the answer's tokens"},
     top_logprobs=_integer(0, 20, "Also of so many best tokens at each place; with logprobs only"),
@@ -143,8 +144,10 @@ def checked(value: Any, schema: Schema, path: str = "") -> Any:
         if not schema["minItems"] <= len(value) <= schema["maxItems"]:
             raise Refused(path, f"must have {schema['minItems']} to {schema['maxItems']} elements")
         return [checked(item, schema["items"], f"{path}[{at}]") for at, item in enumerate(value)]
-    elif kind == "object":
-        return _named(value, schema, path) if "properties" in schema else _mapping(value, schema, path)
+    elif "properties" in schema:
+        return _named(value, schema, path)
+    elif "propertyNames" in schema:
+        return _mapping(value, schema, path)
     return value
 
 
