@@ -11,7 +11,7 @@ def peak_memory():
 
 def open_engine(o):
     if o["engine"] == "alia":
-        from alia import Alia
+        from libalia import Alia
         return Alia(o)
     from llama_cpp_peer import LlamaCpp
     return LlamaCpp(o)
