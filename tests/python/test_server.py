@@ -26,6 +26,7 @@ try:
     import uvicorn
 except ImportError as missing:
     raise unittest.SkipTest(f"alia.server needs {missing.name}") from None
+from alia._dispatch import Dispatcher
 from alia.server import app, schema
 from alia.server.errors import APIError
 from alia.server.keys import Keys
@@ -368,9 +369,17 @@ class TestLimits(WithServer):
 
     def test_disconnect(self):
         """Within one step, while it generates and while it reads a prompt."""
-        with self.serving(context=16384, chunk=1) as server:
+        cancelled, cancel = [], Dispatcher.cancel
+
+        def counted(dispatcher, request):
+            cancelled.append(server.engine.counters["steps"])
+            cancel(dispatcher, request)
+
+        with mock.patch.object(Dispatcher, "cancel", counted), self.serving(context=16384, chunk=1) as server:
             def settled():
                 until(lambda: not server.engine.counters["running"], 5)
+                self.assertLessEqual(server.engine.counters["steps"], cancelled.pop() + 2)  # the one that ran, and one that ends it
+                self.assertEqual(cancelled, [])
 
             counters = lambda: server.engine.counters  # noqa: E731
             stream = self.send("POST", CHAT, {"messages": USER, "stream": True, **ENDLESS}, server=server)
@@ -475,8 +484,10 @@ class TestCommand(WithModel):
             env=os.environ | {"PYTHONPATH": str(tiny.root / "bindings/python")} | environment,
         )
 
-    def test_it_serves_and_ends(self):
-        process = self.command(self.folder, "--port", "0", "--name", "mine", "--context", "64", ALIA_API_KEYS="k1, k2")
+    @contextlib.contextmanager
+    def running(self, *arguments, **environment):
+        """A function that asks the server: the path and headers to the status and the body."""
+        process = self.command(self.folder, "--port", "0", "--context", "64", *arguments, **environment)
         lines = iter(process.stderr.readline, "")
         port = next(int(m[1]) for line in lines if (m := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
 
@@ -489,12 +500,24 @@ class TestCommand(WithModel):
             return response.status, data
 
         until(lambda: ask("/health")[0] == 200)
-        self.assertEqual(ask("/v1/models")[0], 401)
-        self.assertIn(b'"mine"', ask("/v1/models", Authorization="Bearer k2")[1])
+        yield ask
         process.send_signal(signal.SIGTERM)
         told = process.communicate(timeout=30)[1]
         self.assertEqual(process.returncode, 0, told)
         self.assertNotIn("Traceback", told)
+
+    def test_it_serves_and_ends(self):
+        with self.running("--name", "mine", ALIA_API_KEYS="k1, k2") as ask:
+            self.assertEqual(ask("/v1/models")[0], 401)
+            self.assertIn(b'"mine"', ask("/v1/models", Authorization="Bearer k2")[1])
+            self.assertEqual(ask("/v1/models", Host="models.example", Authorization="Bearer k1")[0], 200)
+
+    def test_names(self):
+        with self.running() as ask:
+            for host in ("localhost:8000", "LOCALHOST", "127.0.0.1", "[::1]:8000", "127.9.9.9:1"):
+                self.assertEqual(ask("/v1/models", Host=host)[0], 200, host)
+            for host in ("models.example", "127.0.0.1.example:8000", "", "[", "10.0.0.1", "localhost.example"):
+                self.assertEqual(ask("/v1/models", Host=host)[0], 403, host)
 
     def test_it_refuses(self):
         with tempfile.NamedTemporaryFile("w") as empty:

@@ -1,6 +1,5 @@
 """python -m alia.server MODEL"""
 import argparse
-import ipaddress
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from .._model import Model
 from .app import Server
 from .keys import read_keys
 from .limits import Limits
+from .local import LocalOnly, is_local
 
 examples = """examples:
   python -m alia.server model.gguf
@@ -53,13 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     given = parser.parse_args(arguments)
@@ -69,7 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
             longest: int = headers.info["context"]
     except (Error, OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
-    if not keys and not _is_loopback(given.host):
+    local = is_local(given.host)
+    if not keys and not local:
         print(f"{parser.prog}: without --api-keys everybody who reaches {given.host} can ask", file=sys.stderr)
     server = Server(
         given.model,
@@ -85,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         ),
         keys=keys,
     )
-    uvicorn.run(server.app, host=given.host, port=given.port, server_header=False)
+    uvicorn.run(server.app if keys or not local else LocalOnly(server.app), host=given.host, port=given.port, server_header=False)
     return 0
 
 
