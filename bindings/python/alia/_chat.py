@@ -29,9 +29,12 @@ def chat_prompt(model: Model, question: str, system: str | None, last: int | Non
     return [*parts, Trusted("<|im_start|>assistant\n")]
 
 
-def conversation(model: Model, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any] | None = None) -> list[int]:
+def conversation(
+    model: Model, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any] | None = None
+) -> list[int]:
     """The tokens of messages, each with a "role" and a "content", up to where the assistant's next turn begins, as the
-    checkpoint's chat template, which gets the variables too, writes them. What messages say never becomes a special token."""
+    checkpoint's chat template, which gets the variables too, writes them. What messages say never becomes a special
+    token."""
     data, more = json.dumps(messages).encode(), json.dumps(variables or {}).encode()
     options = _c.ChatOptions(end=_c.CHAT_ANSWER, variables=more, variables_length=len(more))
     return take_ids(lib.alia_chat_encode, model._handle, data, len(data), C.byref(options))

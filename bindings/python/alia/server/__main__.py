@@ -28,28 +28,32 @@ def _parser() -> argparse.ArgumentParser:
         epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     default = Limits()
-    parser.add_argument("model", metavar="MODEL", help="GGUF file, Hugging Face directory, or .safetensors file with its config.json")
+    parser.add_argument("model", metavar="MODEL", help="GGUF file, Hugging Face directory, or .safetensors file")
     parser.add_argument("--name", help="the model's id in requests; by default the file's name without its ending")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; by default this machine alone can connect")
+    parser.add_argument("--host", default="127.0.0.1", help="address; by default this machine alone can connect")
     parser.add_argument("--port", type=int, default=8000, help="0: a free one (default: %(default)s)")
-    parser.add_argument("--api-keys", metavar="FILE",
-                        help="keys, one on a line, of which requests need one; otherwise those of the environment's ALIA_API_KEYS")
+    parser.add_argument(
+        "--api-keys", metavar="FILE",
+        help="keys, one on a line, of which requests need one; otherwise those of the environment's ALIA_API_KEYS",
+    )
     model = parser.add_argument_group("model")
     model.add_argument("--device", help='"auto", "cpu", "cuda:0", ...')
     model.add_argument("--threads", type=int, default=0, help="of CPU devices; 0: what the machine allows")
-    model.add_argument("--context", type=int, help="positions of the longest sequence (default: the model's, up to 4096)")
-    model.add_argument("--cache", default="auto", choices=("auto", "f32", "f16", "bf16", "q8_0", "fp8"), help="format of the KV cache")
+    model.add_argument("--context", type=int, help="positions of a sequence at most (default: the model's, up to 4096)")
+    formats = ("auto", "f32", "f16", "bf16", "q8_0", "fp8")
+    model.add_argument("--cache", default="auto", choices=formats, help="format of the KV cache")
     model.add_argument("--sequences", type=int, default=16, help="that run at once (default: %(default)s)")
     model.add_argument("--positions", type=int, default=0, help="that the KV cache holds in all; 0: as --context")
-    model.add_argument("--chunk", type=int, default=256, help="tokens of prompts that one step processes (default: %(default)s)")
+    model.add_argument("--chunk", type=int, default=256, help="tokens of prompts in one step (default: %(default)s)")
     limits = parser.add_argument_group("limits")
     limits.add_argument("--queue", type=int, default=default.queue, help="choices that wait (default: %(default)s)")
-    limits.add_argument("--max-tokens", type=int, default=default.tokens, help="generated for a choice; 0: what the context holds")
-    limits.add_argument("--max-body", type=int, default=default.body, help="bytes of a request's body (default: %(default)s)")
-    limits.add_argument("--max-prompts", type=int, default=default.prompts, help="in one request (default: %(default)s)")
-    limits.add_argument("--time-limit", type=float, default=default.seconds, help="seconds of an answer (default: %(default)g)")
-    limits.add_argument("--body-time-limit", type=float, default=default.body_seconds,
-                        help="seconds until a body is there (default: %(default)g)")
+    limits.add_argument("--max-tokens", type=int, default=default.tokens, help="of a choice; 0: what the context holds")
+    limits.add_argument("--max-body", type=int, default=default.body, help="bytes of a body (default: %(default)s)")
+    limits.add_argument("--max-prompts", type=int, default=default.prompts, help="of a request (default: %(default)s)")
+    limits.add_argument("--time-limit", type=float, default=default.seconds, help="seconds of an answer (%(default)g)")
+    limits.add_argument(
+        "--body-time-limit", type=float, default=default.body_seconds, help="seconds until it is there (%(default)g)",
+    )
     return parser
 
 
@@ -79,7 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
         ),
         keys=keys,
     )
-    uvicorn.run(server.app if keys or not local else LocalOnly(server.app), host=given.host, port=given.port, server_header=False)
+    app = server.app if keys or not local else LocalOnly(server.app)
+    uvicorn.run(app, host=given.host, port=given.port, server_header=False)
     return 0
 
 

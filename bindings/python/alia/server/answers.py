@@ -120,10 +120,8 @@ class ChatAnswers(Answers):
         def one(token: int, logprob: float) -> dict[str, Any]:
             return {"token": self._name(token), "logprob": logprob, "bytes": list(self._bytes(token))}
 
-        return {
-            "content": [one(t.token, t.logprob) | {"top_logprobs": [one(*best) for best in t.top]} for t in choice.tokens],
-            "refusal": None,
-        }
+        content = [one(t.token, t.logprob) | {"top_logprobs": [one(*best) for best in t.top]} for t in choice.tokens]
+        return {"content": content, "refusal": None}
 
 
 class TextAnswers(Answers):

@@ -37,15 +37,19 @@ Asgi = Any  #: a response
 Handler = Callable[[dict[str, Any], str], Awaitable[Asgi]]
 Understand = Callable[[dict[str, Any], Engine, int, Limits, str], fields.Asked]
 _log = logging.getLogger(__name__)
-_page_policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'"
+_page_policy = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+    "frame-ancestors 'none'"
+)
 
 
 class Server:
-    """One model behind HTTP. `app` is the ASGI application; its lifespan loads the model and closes it. `model` holds the
-    keyword arguments of alia.Model and `engine` those of alia.Engine."""
+    """One model behind HTTP. `app` is the ASGI application; its lifespan loads the model and closes it. `model` holds
+    keyword arguments of alia.Model and `engine` of alia.Engine, "context" and "sequences" among them."""
 
     def __init__(
-        self, path: str, *, name: str, model: dict[str, Any], engine: dict[str, Any], limits: Limits = Limits(), keys: Keys = Keys()
+        self, path: str, *, name: str, model: dict[str, Any], engine: dict[str, Any], limits: Limits = Limits(),
+        keys: Keys = Keys(),
     ) -> None:
         self.path, self.name, self.limits, self.keys = path, name, limits, keys
         self._model_options, self._engine_options = model, engine
@@ -59,6 +63,9 @@ class Server:
         def post(path: str, handler: Handler, body: schema.Schema) -> Route:
             return Route(path, self._endpoint(path, handler, body), methods=["POST"])
 
+        def generating(path: str, understand: Understand, kind: type[Answers], body: schema.Schema) -> Route:
+            return post(path, self._generating(path, understand, kind), body)
+
         def get(path: str, handler: Callable[[Request], Response], open: bool = False) -> Route:
             async def endpoint(request: Request) -> Response:
                 if not open:
@@ -69,8 +76,8 @@ class Server:
 
         self.app = Starlette(
             routes=[
-                post("/v1/chat/completions", self._generating("/v1/chat/completions", fields.chat, ChatAnswers), schema.CHAT),
-                post("/v1/completions", self._generating("/v1/completions", fields.completion, TextAnswers), schema.COMPLETION),
+                generating("/v1/chat/completions", fields.chat, ChatAnswers, schema.CHAT),
+                generating("/v1/completions", fields.completion, TextAnswers, schema.COMPLETION),
                 post("/v1/embeddings", self._embeddings, schema.EMBEDDING),
                 post("/tokenize", self._tokenize, schema.TOKENIZE),
                 get("/v1/models", lambda _: as_json({"object": "list", "data": [self._card()]})),
@@ -131,7 +138,9 @@ class Server:
 
     # ---- Any request with a body
 
-    def _endpoint(self, path: str, handler: Handler, body_schema: schema.Schema) -> Callable[[Request], Awaitable[Asgi]]:
+    def _endpoint(
+        self, path: str, handler: Handler, body_schema: schema.Schema
+    ) -> Callable[[Request], Awaitable[Asgi]]:
         async def answer(request: Request) -> Asgi:
             salt = self.keys.salt(request.headers.get("authorization"))
             self._ready()
@@ -270,9 +279,8 @@ class Server:
         return as_json(self.health.report(), 200 if self.health.is_ready else 503)
 
     def _page(self, _: Request) -> Response:
-        return HTMLResponse(
-            (Path(__file__).parent / "page.html").read_text(encoding="utf-8"), headers={"Content-Security-Policy": _page_policy}
-        )
+        page = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+        return HTMLResponse(page, headers={"Content-Security-Policy": _page_policy})
 
 
 async def _chunks(answers: Answers, first: int, came: AsyncIterator[int]) -> AsyncIterator[dict[str, Any]]:

@@ -17,7 +17,10 @@ class APIError(Exception):
         self.status, self.code, self.param, self.headers = status, code, param, headers or {}
 
     def body(self) -> dict[str, Any]:
-        kind = "server_error" if self.status >= 500 else "rate_limit_error" if self.status == 429 else "invalid_request_error"
+        if self.status >= 500:
+            kind = "server_error"
+        else:
+            kind = "rate_limit_error" if self.status == 429 else "invalid_request_error"
         return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
 
     def response(self) -> Response:
@@ -38,8 +41,7 @@ def encoded(content: object) -> bytes:
 
 #: The library's names of what a request's fields became.
 _fields = {
-    "completions": "n", "top_tokens": "logprobs", "stop_texts": "stop", "stop_text_count": "stop", "stop_text_length": "stop",
-    "stop token": "stop_token_ids", "token of the logit bias": "logit_bias", "repetition penalty": "repetition_penalty",
+    "stop_texts": "stop", "stop_text_length": "stop", "token of the logit bias": "logit_bias",
 }
 
 

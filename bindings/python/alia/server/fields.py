@@ -13,7 +13,8 @@ from .errors import APIError
 from .limits import Limits
 
 _same_name = (
-    "max_tokens temperature top_p top_k min_p repetition_penalty frequency_penalty presence_penalty min_tokens ignore_eos"
+    "max_tokens temperature top_p top_k min_p repetition_penalty frequency_penalty presence_penalty min_tokens "
+    "ignore_eos"
 ).split()
 
 #: With the template's words.
@@ -38,7 +39,8 @@ class Asked:
 def chat(body: dict[str, Any], engine: Engine, context: int, limits: Limits, salt: str) -> Asked:
     if "max_completion_tokens" in body:
         if body.setdefault("max_tokens", body["max_completion_tokens"]) != body["max_completion_tokens"]:
-            raise APIError(400, "invalid_value", "max_tokens and max_completion_tokens differ.", "max_completion_tokens")
+            differ = "max_tokens and max_completion_tokens differ."
+            raise APIError(400, "invalid_value", differ, "max_completion_tokens")
     wanted = body.get("logprobs", False)
     if "top_logprobs" in body and not wanted:
         raise APIError(400, "invalid_value", "top_logprobs needs logprobs to be true.", "top_logprobs")
@@ -63,7 +65,8 @@ def _text(content: str | list[dict[str, str]]) -> str:
 
 def completion(body: dict[str, Any], engine: Engine, context: int, limits: Limits, salt: str) -> Asked:
     body.setdefault("max_tokens", 16)
-    return _asked(body, prompts(body["prompt"], "prompt", engine, limits), [], body.get("logprobs", -1), context, limits, salt)
+    every = prompts(body["prompt"], "prompt", engine, limits)
+    return _asked(body, every, [], body.get("logprobs", -1), context, limits, salt)
 
 
 def prompts(given: Any, field: str, engine: Engine, limits: Limits) -> "list[array[int]]":
@@ -71,13 +74,15 @@ def prompts(given: Any, field: str, engine: Engine, limits: Limits) -> "list[arr
     if isinstance(given, str) or isinstance(given[0], int):
         given = [given]
     if len(given) > limits.prompts:
-        raise APIError(400, "too_many_prompts", f"{field} holds {len(given)} prompts; {limits.prompts} are allowed.", field)
+        many = f"{field} holds {len(given)} prompts; {limits.prompts} are allowed."
+        raise APIError(400, "too_many_prompts", many, field)
     every, vocabulary = [engine.model._ids(one, add_special=True) for one in given], engine.model.info["vocabulary"]
     for ids in every:
         if not ids:
             raise APIError(400, "invalid_value", f"{field} has no tokens.", field)
         if max(ids) >= vocabulary:
-            raise APIError(400, "invalid_value", f"{field} has token {max(ids)}; the vocabulary has {vocabulary}.", field)
+            unknown = f"{field} has token {max(ids)}; the vocabulary has {vocabulary}."
+            raise APIError(400, "invalid_value", unknown, field)
     return every
 
 
@@ -91,12 +96,14 @@ def fit(ids: "array[int]", more: int, context: int, field: str) -> None:
 
 
 def _asked(
-    body: dict[str, Any], every: "list[array[int]]", stops: list[int], logprobs: int, context: int, limits: Limits, salt: str
+    body: dict[str, Any], every: "list[array[int]]", stops: list[int], logprobs: int, context: int, limits: Limits,
+    salt: str,
 ) -> Asked:
     if "stream_options" in body and not body.get("stream"):
         raise APIError(400, "invalid_value", "stream_options needs stream to be true.", "stream_options")
     if limits.tokens and body.get("max_tokens", 0) > limits.tokens:
-        raise APIError(400, "too_many_tokens", f"max_tokens is {body['max_tokens']}; {limits.tokens} are allowed.", "max_tokens")
+        many = f"max_tokens is {body['max_tokens']}; {limits.tokens} are allowed."
+        raise APIError(400, "too_many_tokens", many, "max_tokens")
     for ids in every:
         fit(ids, body.get("max_tokens", 1), context, "messages" if "messages" in body else "prompt")
     options = {name: body[name] for name in _same_name if name in body}

@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 
 class Generation(AsyncIterator[tuple[int, Item]]):
-    """What comes of several requests, each item with the number of its choice: the completions of the first request come
-    first. Belongs to the event loop that made it. `close`, once, ends what still runs; it never waits."""
+    """What comes of several requests, each item with the number of its choice: the first request's completions have the
+    first ones. Belongs to the event loop that made it. `close`, once, ends what still runs; it never waits."""
 
     def __init__(self, engine: Engine, prepared: list[Prepared], queue: Queue) -> None:
         self._queue, self._choices = queue, sum(one.options.completions for one in prepared)

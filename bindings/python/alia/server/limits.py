@@ -28,7 +28,8 @@ class Queue:
     def enter(self, choices: int) -> None:
         """Refused where it is full; otherwise all of them find room, so that no request is too large for ever."""
         if self._taken >= self._most:
-            raise APIError(429, "queue_full", "Too many requests are waiting; try again later.", headers={"Retry-After": "1"})
+            many = "Too many requests are waiting; try again later."
+            raise APIError(429, "queue_full", many, headers={"Retry-After": "1"})
         self._taken += choices
 
     def leave(self, choices: int) -> None:

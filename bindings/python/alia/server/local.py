@@ -15,8 +15,8 @@ def is_local(host: str) -> bool:
 
 
 class LocalOnly:
-    """ASGI middleware that refuses requests under any other name: a web page whose name leads to this machine could otherwise
-    have a browser here ask the server and read the answers."""
+    """ASGI middleware that refuses requests under any other name: a web page whose name leads to this machine could
+    otherwise have a browser here ask the server and read the answers."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

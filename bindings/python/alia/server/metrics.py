@@ -17,16 +17,15 @@ class Metrics(Collector):
 
     def __init__(self, engine: Callable[[], Engine | None]) -> None:
         self._engine, self._registry = engine, CollectorRegistry()
-        self.answers = Counter("alia_http_answers", "Answers by route and status", ["route", "status"], registry=self._registry)
-        self.first = Histogram(
-            "alia_first_token_seconds", "From a request that was understood to its first token", ["route"], buckets=_seconds,
-            registry=self._registry,
+        self.answers = Counter(
+            "alia_http_answers", "Answers by route and status", ["route", "status"], registry=self._registry
         )
-        self.whole = Histogram(
-            "alia_answer_seconds", "From a request that was understood to the end of its answer, however it ended", ["route"],
-            buckets=_seconds, registry=self._registry,
-        )
+        self.first = self._histogram("alia_first_token_seconds", "From a well-formed request to its first token")
+        self.whole = self._histogram("alia_answer_seconds", "From a well-formed request to the end of its answer")
         self._registry.register(self)
+
+    def _histogram(self, name: str, about: str) -> Histogram:
+        return Histogram(name, about, ["route"], buckets=_seconds, registry=self._registry)
 
     def collect(self) -> Iterable[Metric]:
         engine = self._engine()

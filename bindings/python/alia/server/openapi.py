@@ -8,7 +8,8 @@ _error = {
     "properties": {"error": {
         "type": "object", "required": ["message", "type", "param", "code"],
         "properties": {
-            "message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": "string"},
+            "message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]},
+            "code": {"type": "string"},
         },
     }},
 }
@@ -49,7 +50,8 @@ def _post(summary: str, body: schema.Schema, *kinds: str) -> dict[str, Any]:
 
 
 def _get(summary: str, kind: str, *statuses: str) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": _responses({"description": summary, "content": {kind: {}}}, *statuses)}}
+    good = {"description": summary, "content": {kind: {}}}
+    return {"get": {"summary": summary, "responses": _responses(good, *statuses)}}
 
 
 def description(version: str) -> dict[str, Any]:
@@ -58,7 +60,8 @@ def description(version: str) -> dict[str, Any]:
     health = _get("Whether requests are answered", "application/json")
     health["get"]["responses"]["503"] = {"description": "Starting, or failing", "content": {"application/json": {}}}
     model = _get("A model", "application/json", "401", "404")
-    model["get"] |= secured | {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}
+    parameter = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    model["get"] |= secured | {"parameters": [parameter]}
     models, metrics = _get("The model that is served", "application/json", "401"), _get("Metrics", "text/plain", "401")
     models["get"] |= secured
     metrics["get"] |= secured

@@ -1,5 +1,5 @@
-"""The bodies of requests as JSON Schema: what openapi.py publishes is what `checked` enforces. Fields that are not here are
-refused by name; null is the same as leaving a field out."""
+"""The bodies of requests as JSON Schema: what openapi.py publishes is what `checked` enforces. Fields that are not here
+are refused by name; null is the same as leaving a field out."""
 import difflib
 import re
 from typing import Any, TypeAlias
@@ -35,7 +35,7 @@ _model = {"type": "string", "description": "The id that /v1/models gives; may be
 _generating: dict[str, Schema] = {
     "model": _model,
     "max_tokens": _integer(1, 2**31 - 1, "Tokens to generate for a choice"),
-    "temperature": _number(0, 100, "0: always the best token; by default the checkpoint's, as with the other fields of sampling"),
+    "temperature": _number(0, 100, "0: always the best token; by default the checkpoint's, as with what follows"),
     "top_p": _number(0, 1, "The smallest set of best tokens whose probability reaches it; 1: off"),
     "top_k": _integer(0, 2**31 - 1, "The best so many tokens; 0: off"),
     "min_p": _number(0, 1, "Tokens of at least this share of the best one's probability; 0: off"),
@@ -78,7 +78,7 @@ CHAT = _object(
     ["messages"],
     messages=_messages,
     **_generating,
-    chat_template_kwargs={"type": "object", "description": 'Variables for the chat template, such as {"enable_thinking": false}'},
+    chat_template_kwargs={"type": "object", "description": "Variables for the chat template"},
     max_completion_tokens=_integer(1, 2**31 - 1, "The same as max_tokens"),
     logprobs=_boolean | {"description": "Log-probabilities of the answer's tokens"},
     top_logprobs=_integer(0, 20, "Also of so many best tokens at each place; with logprobs only"),
@@ -104,15 +104,15 @@ TOKENIZE = _object(
     ["prompt"],
     prompt=_text,
     model=_model,
-    add_special_tokens=_boolean | {"description": "Also what the tokenizer adds around a text, such as a first <s>; by default yes"},
+    add_special_tokens=_boolean | {"description": "Also what the tokenizer adds, such as a first <s>; by default yes"},
 )
 
 _types: dict[str, Any] = {
     "object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float),
 }
 _names = {
-    "object": "an object", "array": "a list", "string": "a text", "boolean": "true or false", "integer": "a whole number",
-    "number": "a number",
+    "object": "an object", "array": "a list", "string": "a text", "boolean": "true or false",
+    "integer": "a whole number", "number": "a number",
 }
 
 
@@ -124,7 +124,7 @@ class Refused(APIError):
 
 
 def checked(value: Any, schema: Schema, path: str = "") -> Any:
-    """The value, if it follows the schema: without members that are null, and with whole numbers as such (1.0 is one)."""
+    """The value, if it follows the schema: without members that are null, and with whole numbers as such, as 1.0 is."""
     if alternatives := schema.get("anyOf"):
         return _any(value, alternatives, path)
     if "const" in schema and (value != schema["const"] or type(value) is not type(schema["const"])):

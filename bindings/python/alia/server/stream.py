@@ -8,8 +8,8 @@ from .generation import attended
 
 
 class EventStream:
-    """A response, as ASGI has it, of objects as events; `[DONE]` follows the last. An APIError that they end with becomes an
-    event too. `end` is called however it ends."""
+    """A response, as ASGI has it, of objects as events; `[DONE]` follows the last. An APIError that they end with
+    becomes an event too. `end` is called however it ends."""
 
     def __init__(self, objects: AsyncIterator[dict[str, Any]], end: Callable[[], object]) -> None:
         self._objects, self._end = objects, end
@@ -30,7 +30,7 @@ class EventStream:
 
         async def event(data: bytes) -> None:
             await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})
-            await asyncio.sleep(0)  # neither awaits where there is more to send, and others must see that the client goes
+            await asyncio.sleep(0)  # where more is there already, nothing else lets others run and see the client go
 
         try:
             async for one in self._objects:
