@@ -44,6 +44,7 @@ def main(build):
         run("/usr/bin/python3", "-m", "auditwheel", "repair", "--plat", "manylinux_2_36_x86_64", "--wheel-dir", folder / "repaired", wheel, env=tools)
         [wheel] = (folder / "repaired").iterdir()
         pip("install", "--target", folder / "site", wheel)
+        assert (folder / "site/alia/server/page.html").exists()
         tiny.write(folder / "model")
         bare = {"PYTHONPATH": str(folder / "site"), "PATH": "/usr/bin:/bin"}
         answer, *libraries = run("/usr/bin/python3", "-c", program, folder / "model", env=bare, cwd=folder).splitlines()

@@ -1,4 +1,5 @@
 """The server: a real one on a free port, asked over HTTP."""
+import asyncio
 import base64
 import contextlib
 import http.client
@@ -32,6 +33,7 @@ from alia.server.errors import APIError
 from alia.server.keys import Keys
 from alia.server.limits import Limits
 from alia.server.openapi import description
+from alia.server.stream import EventStream
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 USER = [{"role": "user", "content": "ab"}]
@@ -402,6 +404,19 @@ class TestLimits(WithServer):
                 self.assertLess(counters()["prompt_tokens"] - before["prompt_tokens"], 8000)
                 self.assertEqual(counters()["generated_tokens"], before["generated_tokens"])
             self.assertRegex(self.get("/metrics", server=server)[1], r'alia_http_answers_total{route="/v1/completions",status="499"} 3.0')
+
+
+    def test_clients_that_do_not_read(self):
+        ended = []
+
+        async def never(*_):
+            await asyncio.Event().wait()
+
+        async def objects():
+            yield {}
+
+        asyncio.run(EventStream(objects(), 0.05, lambda: ended.append(1))({}, never, never))
+        self.assertEqual(ended, [1])
 
 
 class TestServer(WithServer):

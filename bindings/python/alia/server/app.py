@@ -201,7 +201,8 @@ class Server:
             came = items()
             try:
                 if asked.stream:
-                    return EventStream(_chunks(answers, await anext(came), came), end)
+                    seconds = self.limits.seconds + self.limits.body_seconds
+                    return EventStream(_chunks(answers, await anext(came), came), seconds, end)
                 async for _ in came:
                     pass
             except BaseException:

@@ -9,17 +9,19 @@ from .generation import attended
 
 class EventStream:
     """A response, as ASGI has it, of objects as events; `[DONE]` follows the last. An APIError that they end with
-    becomes an event too. `end` is called however it ends."""
+    becomes an event too. After `seconds`, which only a client that does not read reaches, the connection is dropped.
+    `end` is called however it ends."""
 
-    def __init__(self, objects: AsyncIterator[dict[str, Any]], end: Callable[[], object]) -> None:
-        self._objects, self._end = objects, end
+    def __init__(self, objects: AsyncIterator[dict[str, Any]], seconds: float, end: Callable[[], object]) -> None:
+        self._objects, self._seconds, self._end = objects, seconds, end
 
     async def __call__(
         self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[dict[str, Any]], Awaitable[None]]
     ) -> None:
         try:
-            await attended(receive, self._send(send))
-        except ClientGone:
+            async with asyncio.timeout(self._seconds):
+                await attended(receive, self._send(send))
+        except (ClientGone, TimeoutError):
             pass
         finally:
             self._end()
