@@ -85,6 +85,12 @@ ALIA_HD static inline float e4m3_scale(float largest) {
     return as_float((exponent > 8 ? exponent < 255 ? exponent - 7 : 247 : 1) << 23);
 }
 
+// The scale of 32 numbers in Q8_0 whose largest is `largest`; numbers that it is too small for are cut off.
+ALIA_HD static inline f16 q8_scale(float largest) {
+    const float d = largest / 127;
+    return to_f16(d > 65504 ? 65504 : d);
+}
+
 // One row's block. Offsets are in bytes from the block's start.
 struct One {
     const uint8_t* p;

@@ -107,8 +107,8 @@ struct Kernels {
     void (*run)(Stream*, uint64_t key, void (*pass)(void*), void* context);
 
     // Weights: `pack` lays rows [first, first + count) of w out as this backend's linear and embed want them; `rows`
-    // [count] are host pointers, each to a row in the format's own layout. w.data has packed_bytes(...) bytes; `first`
-    // is a multiple of pack_rows, and so is `count` except where w ends.
+    // [count] are host pointers, each to a row in the format's own layout. w.data has packed_bytes(...) bytes; calls
+    // come in order of `first`, from 0: a multiple of pack_rows, and so is `count` except where w ends.
     int64_t (*packed_bytes)(Format, int64_t rows, int64_t columns);
     void (*pack)(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
 

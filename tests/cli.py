@@ -246,6 +246,17 @@ class Cli(unittest.TestCase):
         self.assertRegex(table, r"(?m)^prompt 9 +[\d.]+ +[\d.]+ \.\. [\d.]+ +[\d.]+ of \w+$")
         self.assertNotIn("generate", table)
 
+    def test_bench_of_damaged_weights(self):
+        damaged = self.folder / "damaged"
+        shutil.copytree(self.model, damaged)
+        data = bytearray((damaged / "model.safetensors").read_bytes())
+        end = 8 + struct.unpack("<Q", data[:8])[0]
+        norm = json.loads(data[8:end])["model.norm.weight"]["data_offsets"]
+        data[end + norm[0]:end + norm[1]] = b"\xff" * (norm[1] - norm[0])  # NaN
+        (damaged / "model.safetensors").write_bytes(data)
+        self.alia("bench", damaged, "--prompt", "3", "--generate", "2", "--repeat", "1", code=1)
+        self.assertIn("damaged", self.error.replace(str(damaged), ""))
+
     # ---- Quality
 
     def texts(self):

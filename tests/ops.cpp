@@ -293,6 +293,30 @@ TEST_CASE("a row of linear has the same bits beside any other rows and with any 
         }
 }
 
+TEST_CASE("a NaN shows in all products of its row and in no other row") {
+    std::vector<const Kernels*> all = tables();
+    all.push_back(&ref_kernels);
+    for (const Kernels* table : all)
+        for (int f = 0; f < Formats::size; ++f) {
+            Backend b(*table);
+            const int64_t columns = info(Format(f)).n == 1 ? 33 : 256;
+            const Matrix w = random_weights(Format(f), 17, columns);
+            const Packed p(b, w);
+            Matrix x = random_matrix(3, columns), before(3, 17), after(3, 17);
+            linear(b, before, x, p.t);
+            for (int64_t at = 0; at < 33; ++at) {
+                const float number = std::exchange(x.t.row(1)[at], NAN);
+                linear(b, after, x, p.t);
+                INFO(table->name << " " << info(Format(f)).name << " column " << at);
+                for (int i : {0, 2})
+                    REQUIRE(same_bits(Tensor{after.t.row(i), 1, 17, after.t.stride},
+                                      Tensor{before.t.row(i), 1, 17, before.t.stride}));
+                REQUIRE(std::all_of(after.t.row(1), after.t.row(2), [](float y) { return std::isnan(y); }));
+                x.t.row(1)[at] = number;
+            }
+        }
+}
+
 TEST_CASE("norm, rotary embedding, glu and rows agree with the reference") {
     Backend ref(ref_kernels);
     for (const Kernels* table : tables()) {
@@ -441,7 +465,7 @@ TEST_CASE("attention over long sequences: however threads share the keys, the sa
         }
 }
 
-TEST_CASE("a cache keeps finite numbers finite and its other positions as they were") {
+TEST_CASE("a cache keeps finite numbers finite, NaN as NaN, and its other positions as they were") {
     std::vector<const Kernels*> all = tables();
     all.push_back(&ref_kernels);
     for (const Kernels* table : all)
@@ -449,21 +473,33 @@ TEST_CASE("a cache keeps finite numbers finite and its other positions as they w
             const int dim = 32;
             Backend b(*table);
             const Paged paged({130}, 3);
+            const int32_t* slot = paged.slot.data() + 2;  // of the last position
             const int64_t slots = int64_t(paged.pages.size()) * page_positions;
             Matrix keys = random_matrix(slots, dim), values = random_matrix(slots, dim), huge(1, dim);
-            for (int i = 0; i < dim; ++i) huge.t.row(0)[i] = i % 2 ? 1e5f : -1e5f;
             const Caches c(b, paged, format, keys, values, dim);
             const Matrix q = random_matrix(paged.batch().n, dim);
             Matrix before(q.t.rows, dim), after(q.t.rows, dim);
             attend(b, before, q, c.k, c.v, paged.batch(), dim);
-            store(b, c.k, c.v, huge, huge, paged.slot.data() + 2, dim);
-            attend(b, after, q, c.k, c.v, paged.batch(), dim);
-            INFO(table->name << " " << info(format).name);
-            for (int i : {0, 1})
-                CHECK(same_bits(Tensor{before.t.row(i), 1, dim, before.t.stride},
-                                Tensor{after.t.row(i), 1, dim, after.t.stride}));
-            CHECK(std::isfinite(after.t.row(2)[0]));
-            CHECK(std::memcmp(after.t.row(2), before.t.row(2), dim * sizeof(float)) != 0);
+            for (float size : {1e5f, 1e30f}) {
+                for (int i = 0; i < dim; ++i) huge.t.row(0)[i] = i % 2 ? size : -size;
+                store(b, c.k, c.v, huge, huge, slot, dim);
+                attend(b, after, q, c.k, c.v, paged.batch(), dim);
+                INFO(table->name << " " << info(format).name << " " << size);
+                for (int i : {0, 1})
+                    CHECK(same_bits(Tensor{before.t.row(i), 1, dim, before.t.stride},
+                                    Tensor{after.t.row(i), 1, dim, after.t.stride}));
+                CHECK(std::all_of(after.t.row(2), after.t.row(3), [](float y) { return std::isfinite(y); }));
+                CHECK(std::memcmp(after.t.row(2), before.t.row(2), dim * sizeof(float)) != 0);
+            }
+            for (int at = 0; at < dim; ++at) {
+                Matrix value = random_matrix(1, dim);
+                value.t.row(0)[at] = NAN;
+                store(b, c.k, c.v, Tensor{keys.t.row(0), 1, dim, keys.t.stride}, value, slot, dim);
+                attend(b, after, q, c.k, c.v, paged.batch(), dim);
+                INFO(table->name << " " << info(format).name << " column " << at);
+                CHECK(std::isfinite(after.t.row(1)[at]));
+                CHECK(std::isnan(after.t.row(2)[at]));
+            }
         }
 }
 

@@ -161,7 +161,10 @@ class Bench {
             uint32_t count = 0;
             check(alia_engine_step(engine, &event, 1, &count));
             bar.show(done, total);
-            if (count > 0 && event.kind == kind) --wanted;
+            if (count == 0) continue;
+            if (event.finish == ALIA_FINISH_ERROR)
+                throw Failure(std::string(event.message, event.message_length), event.status);
+            if (event.kind == kind) --wanted;
         }
     }
 

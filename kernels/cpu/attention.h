@@ -91,7 +91,7 @@ struct PageHead<Q8_0> {
     f16* scales() const { return reinterpret_cast<f16*>(p + int64_t(dim) * page_positions); }
     static f16 quantise(const float* x, int8_t* q) {
         const Floats a = load(x), b = load(x + lanes);
-        const f16 d = to_f16(highest(maximum(absolute(a), absolute(b))) / 127);
+        const f16 d = q8_scale(largest(maximum(magnitudes(a), magnitudes(b))));
         const float scale = to_float(d), inverse = scale > 0 ? 1 / scale : 0;
         const Floats most = broadcast(127.f), least = broadcast(-127.f);
         round_to_bytes(clamp(a * broadcast(inverse), least, most), q);
@@ -110,7 +110,7 @@ inline PageHead<T> page_head(Tensor cache, int64_t page, int64_t head, int dim) 
 struct Partial {
     float* p;
 
-    static int64_t floats(int dim) { return lanes + (int64_t(dim) + lanes - 1) / lanes * lanes; }
+    static constexpr int64_t floats(int dim) { return lanes + (int64_t(dim) + lanes - 1) / lanes * lanes; }
     float& highest() const { return p[0]; }
     float& weight() const { return p[1]; }
     float* value() const { return p + lanes; }  // [dim], and room up to a multiple of `lanes`

@@ -1,8 +1,8 @@
 // Products of packed quantised weights with activations of 8 bits.
 //
 // A row of x is quantised in blocks of 16, each with its own scale, to -127..127: half the loss of blocks of 32
-// (docs/benchmarks/cpu.md). Sums over a block are exact integers; each lane adds them, scaled, in order of K. So
-// neither the panel nor the thread shows in a bit.
+// (docs/benchmarks/cpu.md). One NaN makes its block's scale NaN. Sums over a block are exact integers; each lane adds
+// them, scaled, in order of K. So neither the panel nor the thread shows in a bit.
 #pragma once
 #include "kernels/cpu/packing.h"
 #include "kernels/cpu/panels.h"
@@ -73,8 +73,8 @@ struct ByteProducts {
         float group_sum = 0;
         for (int at = 0; at < 32; at += x_block) {
             const Floats v = load(x + at);
-            const float largest = highest(absolute(v));
-            const float inverse = largest > 0 ? 127 / largest : 0, scale = largest / 127;
+            const float most = largest(magnitudes(v));
+            const float inverse = most > 0 ? 127 / most : 0, scale = most / 127;
             int8_t q[x_block];
             round_to_bytes(v * broadcast(inverse), q);
             int8_t* to = in.q + first * in.columns + (k + at) * size + 4 * t;

@@ -87,22 +87,16 @@ struct Pairs {
 };
 
 template <class Step>
-struct FloatProducts {
-    using X = typename Step::X;
-    using W = typename Step::W;
+struct FloatProducts : Step {
+    using Step::tile_bytes;
+    using typename Step::W;
+    using typename Step::X;
     static constexpr int run = 128 / Step::numbers;  // steps; a multiple of every format's block
 
     static int64_t steps(int64_t columns) { return (columns + Step::numbers - 1) / Step::numbers; }
     static int64_t scratch_bytes(int64_t rows, int64_t columns) { return rows * steps(columns) * int64_t(sizeof(X)); }
-    static int64_t tile_bytes(int64_t columns) { return Step::tile_bytes(columns); }
-    static void pack_tile(uint8_t* tile, const void* const* rows, int filled, int64_t columns) {
-        Step::pack_tile(tile, rows, filled, columns);
-    }
-    static void unpack_row(const uint8_t* tile, int r, int64_t columns, float* out) {
-        Step::unpack_row(tile, r, columns, out);
-    }
 
-    // total[w][t] += steps [0, n) of each tile times those of row t of a panel. `decode(w, f)` calls f(j, weights).
+    // total[w][at + t] += steps [0, n) of tile w, as weights(w, j), times those of row t of a panel.
     template <int size, int tile_count, class Weights>
     static void multiply_run(Weights&& weights, const X* x, int n, Floats (*const total)[token_group], int64_t at) {
         Floats sum[tile_count][size];
@@ -148,21 +142,16 @@ struct FloatProducts {
     }
 
     // One row of x: each weight goes from memory to the product.
-    template <int tile_count>
-    static void multiply_row(const uint8_t* tile, const X* x, Tensor y, int64_t column, int64_t columns) {
-        Floats total[tile_count];
-        for (Floats& f : total) f = broadcast(0.f);
-        const int64_t all = steps(columns), bytes = tile_bytes(columns);
+    static Floats multiply_row(const uint8_t* tile, const X* x, int64_t columns) {
+        Floats total = broadcast(0.f);
+        const int64_t all = steps(columns);
         for (int64_t k = 0; k < all; k += run) {
-            const int length = int(all - k < run ? all - k : run);
-            Floats sum[tile_count];
-            for (Floats& f : sum) f = broadcast(0.f);
-            for (int w = 0; w < tile_count; ++w)
-                Step::decode(tile + w * bytes, k, length,
-                             [&](int j, W v) { sum[w] = Step::multiply_add(v, x + k + j, sum[w]); });
-            for (int w = 0; w < tile_count; ++w) total[w] = total[w] + sum[w];
+            Floats sum = broadcast(0.f);
+            Step::decode(tile, k, int(all - k < run ? all - k : run),
+                         [&](int j, W v) { sum = Step::multiply_add(v, x + k + j, sum); });
+            total = total + sum;
         }
-        for (int w = 0; w < tile_count; ++w) store_row(y, 0, column + w * lanes, total[w]);
+        return total;
     }
 
     static void linear(Stream* s, Tensor y, Tensor x, Tensor w, void* scratch) {
@@ -177,8 +166,9 @@ struct FloatProducts {
         });
         const auto* packed = static_cast<const uint8_t*>(w.data);
         if (x.rows == 1)
-            return parallel(s, n,
-                            [&](int64_t t) { multiply_row<1>(packed + t * bytes, inputs, y, t * lanes, w.columns); });
+            return parallel(s, n, [&](int64_t t) {
+                store_row(y, 0, t * lanes, multiply_row(packed + t * bytes, inputs, w.columns));
+            });
         parallel(s, (n + tiles_at_once - 1) / tiles_at_once, [&](int64_t i) {
             const int64_t t = i * tiles_at_once;
             for (int64_t first = 0; first < x.rows; first += token_group) {

@@ -340,8 +340,8 @@ constexpr bool has_brain_products = false;
 inline Floats add_brain_products(Floats sum, Ints, Ints) { return sum; }
 #endif
 
-// e^x to 2 units in the last place; 0 below -87.3, e^88 above 88. Range reduction to |r| <= ln 2 / 2 and the Taylor
-// series to the seventh power.
+// e^x to 2 units in the last place; 0 below -87.3 and of NaN, e^88 above 88. Range reduction to |r| <= ln 2 / 2 and the
+// Taylor series to the seventh power.
 inline Floats exp(Floats x) {
     Floats low = broadcast(-87.3f), high = broadcast(88.f), r;
     Ints power;
@@ -389,11 +389,12 @@ inline float sum(Floats a) {
     return fold(a, [](auto x, auto y) { return x + y; });
 }
 inline int32_t lane(Ints a, int i) { return a.v[i / width][i % width]; }
-inline Floats absolute(Floats a) { return from_bits(bits(a) & 0x7FFFFFFF); }
-inline Floats maximum(Floats a, Floats b) {
+// Of a and b the greater; where one is NaN, a.
+template <class P>
+inline Vector<P> maximum(Vector<P> a, Vector<P> b) {
     for (int i = 0; i < parts; ++i) {
         IntPart more = (IntPart)(b.v[i] > a.v[i]);
-        a.v[i] = (FloatPart)((more & (IntPart)b.v[i]) | (~more & (IntPart)a.v[i]));
+        a.v[i] = (P)((more & (IntPart)b.v[i]) | (~more & (IntPart)a.v[i]));
     }
     return a;
 }
@@ -419,6 +420,14 @@ inline bool any_above(Floats a, Floats b) {
 }
 inline float highest(Floats a) {
     return fold(a, [](auto x, auto y) { return y > x ? y : x; });
+}
+// As integers, magnitudes have the order of the floats, and NaN is above infinity.
+inline Ints magnitudes(Floats a) { return bits(a) & 0x7FFFFFFF; }
+inline float largest(Ints magnitudes) {
+    return fold(from_bits(magnitudes), [](auto x, auto y) {
+        typedef int32_t Bits __attribute__((vector_size(sizeof(x))));
+        return (decltype(x))((Bits)y > (Bits)x ? (Bits)y : (Bits)x);
+    });
 }
 
 // The same block of sixteen rows, interleaved by units: byte j of row r is at (j / unit * lanes + r) * unit + j % unit.

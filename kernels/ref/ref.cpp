@@ -102,11 +102,12 @@ void rotate(Tensor x, Tensor angles) {
         }
 }
 
-// d = largest / 127 as a half, q to the nearest.
+// d = largest / 127 as a half, q to the nearest. One NaN makes d NaN.
 void store_block(const float* x, uint8_t* block) {
     float largest = 0;
-    for (int i = 0; i < Q8_0::n; ++i) largest = std::max(largest, std::fabs(x[i]));
-    const f16 d = to_f16(largest / 127);
+    for (int i = 0; i < Q8_0::n; ++i)
+        if (std::fabs(x[i]) > largest || std::isnan(x[i])) largest = std::fabs(x[i]);
+    const f16 d = q8_scale(largest);
     std::memcpy(block, &d, 2);
     for (int i = 0; i < Q8_0::n; ++i) {
         const double q = to_float(d) > 0 ? std::nearbyint(double(x[i]) / to_float(d)) : 0;
