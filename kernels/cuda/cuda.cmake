@@ -1,15 +1,13 @@
-# The CUDA device's files, and the compiler that builds them; included by the project's root. Sets ALIA_CUDA_SOURCES,
-# ALIA_CUDA_SM89_SOURCES and, where device code is to be compiled, ALIA_CUDA_FOUND and ALIA_CUDA_TARGETS.
+# The CUDA device's files, and the compiler that builds them; included by the project's root. Sets ALIA_CUDA_SOURCES
+# and, where device code is to be compiled, ALIA_CUDA_FOUND and ALIA_CUDA_TARGETS.
 set(ALIA_CUDA AUTO CACHE STRING "CUDA device: ON, OFF, or AUTO (where nvcc 12 or newer is found)")
 set_property(CACHE ALIA_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(ALIA_CUDA_ARCHS "80;89;90;100;120" CACHE STRING "Compute capabilities to build for; those that nvcc does not know are left out")
 
 # tests/ compiles the same files as C++ for the emulated device.
 set(ALIA_CUDA_SOURCES device.cu upload.cu replay.cu roofs.cu pointwise.cu embed.cu cache.cu attention.cu attention_prompt.cu sample.cu pack.cu linear.cu generated.cu prompt.cu)
-set(ALIA_CUDA_SM89_SOURCES)  # instructions of capability 8.9 and up
 set(ALIA_CUDA_HOST_SOURCES gather.cpp)
 list(TRANSFORM ALIA_CUDA_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
-list(TRANSFORM ALIA_CUDA_SM89_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 list(TRANSFORM ALIA_CUDA_HOST_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 
 set(ALIA_CUDA_FOUND OFF)

@@ -1,13 +1,12 @@
 // What C++ and the CUDA runtime cannot say: asynchronous copies, matrix fragments, tensor cores, packed arithmetic.
 // tests/emulated/alia/ptx.h declares the same for the emulated device.
 //
-// Fragments are those of the PTX manual, sections "Matrix Fragments for mma.m16n8k16" and "... .m16n8k32":
-// https://docs.nvidia.com/cuda/parallel-thread-execution/. With g = lane / 4 and t = lane % 4, 16-bit operands:
+// Fragments are those of the PTX manual, section "Matrix Fragments for mma.m16n8k16":
+// https://docs.nvidia.com/cuda/parallel-thread-execution/. With g = lane / 4 and t = lane % 4:
 //     A [16][16]: a[0] = (g, 2t..2t+1), a[1] = (g + 8, 2t..), a[2] = (g, 2t + 8..), a[3] = (g + 8, 2t + 8..)
 //     B [16][8]:  b[0] = (2t..2t+1, g), b[1] = (2t + 8.., g)
 //     C [16][8]:  c[0] = (g, 2t), c[1] = (g, 2t + 1), c[2] = (g + 8, 2t), c[3] = (g + 8, 2t + 1)
-// The element of the lower index is in the lower half of a register. 8-bit operands have four neighbours a register
-// instead of two: A [16][32], B [32][8] with 4t and 4t + 16.
+// The element of the lower index is in the lower half of a register.
 #pragma once
 #include <cstdint>
 #include <cuda_runtime.h>
@@ -74,21 +73,6 @@ __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uin
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
-__device__ inline void mma_f16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-// Capability 8.9 and up.
-__device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
 
 // ---- Two 16-bit numbers in a register, the first in the lower half
 
@@ -96,11 +80,6 @@ __device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uin
 __device__ inline uint32_t pack_bf16(float low, float high) {
     uint32_t v;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(high), "f"(low));
-    return v;
-}
-__device__ inline uint32_t pack_f16(float low, float high) {
-    uint32_t v;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(high), "f"(low));
     return v;
 }
 __device__ inline float2 unpack_f16(uint32_t v) {
@@ -114,11 +93,6 @@ __device__ inline float2 unpack_f16(uint32_t v) {
 __device__ inline uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
     uint32_t v;
     asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(v) : "r"(a), "r"(b), "r"(c));
-    return v;
-}
-__device__ inline uint32_t fma_f16x2(uint32_t a, uint32_t b, uint32_t c) {
-    uint32_t v;
-    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(v) : "r"(a), "r"(b), "r"(c));
     return v;
 }
 

@@ -60,19 +60,17 @@ struct Product {
 };
 inline float bf16_at(uint32_t v, int i) { return to_float(bf16{uint16_t(v >> 16 * i)}); }
 inline float f16_at(uint32_t v, int i) { return to_float(f16{uint16_t(v >> 16 * i)}); }
-inline float e4m3_at(uint32_t v, int i) { return e4m3_to_float(uint8_t(v >> 8 * i)); }
-// c += a b with `n` numbers in a register, for m16n8k(8 n): sums in double, rounded once.
-template <int n, float (*at)(uint32_t, int)>
+// c += a b: sums in double, rounded once.
 inline void multiply(void* const (&lane)[32]) {
-    constexpr int K = 8 * n;
+    constexpr int K = 16;
     float a[16][K], b[K][8];
     for (int l = 0; l < 32; ++l) {
         const auto& p = *static_cast<Product*>(lane[l]);
-        const int g = l / 4, t = l % 4 * n;
-        for (int i = 0; i < n; ++i) {
-            a[g][t + i] = at(p.a[0], i), a[g + 8][t + i] = at(p.a[1], i);
-            a[g][t + i + 4 * n] = at(p.a[2], i), a[g + 8][t + i + 4 * n] = at(p.a[3], i);
-            b[t + i][g] = at(p.b[0], i), b[t + i + 4 * n][g] = at(p.b[1], i);
+        const int g = l / 4, t = l % 4 * 2;
+        for (int i = 0; i < 2; ++i) {
+            a[g][t + i] = bf16_at(p.a[0], i), a[g + 8][t + i] = bf16_at(p.a[1], i);
+            a[g][t + i + 8] = bf16_at(p.a[2], i), a[g + 8][t + i + 8] = bf16_at(p.a[3], i);
+            b[t + i][g] = bf16_at(p.b[0], i), b[t + i + 8][g] = bf16_at(p.b[1], i);
         }
     }
     for (int l = 0; l < 32; ++l)
@@ -102,19 +100,10 @@ inline void ldmatrix_transposed(uint32_t (&r)[4], const void* row, ALIA_SITE) {
 }
 inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ALIA_SITE) {
     detail::Product p{c, a, b};
-    emulated::meet(detail::multiply<2, detail::bf16_at>, ~0u, &p, {file, line});
-}
-inline void mma_f16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ALIA_SITE) {
-    detail::Product p{c, a, b};
-    emulated::meet(detail::multiply<2, detail::f16_at>, ~0u, &p, {file, line});
-}
-inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ALIA_SITE) {
-    detail::Product p{c, a, b};
-    emulated::meet(detail::multiply<4, detail::e4m3_at>, ~0u, &p, {file, line});
+    emulated::meet(detail::multiply, ~0u, &p, {file, line});
 }
 
 inline uint32_t pack_bf16(float low, float high) { return to_bf16(low).bits | uint32_t(to_bf16(high).bits) << 16; }
-inline uint32_t pack_f16(float low, float high) { return to_f16(low).bits | uint32_t(to_f16(high).bits) << 16; }
 inline float2 unpack_f16(uint32_t v) { return {detail::f16_at(v, 0), detail::f16_at(v, 1)}; }
 inline uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
     auto half = [&](int i) {
@@ -122,13 +111,6 @@ inline uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
         return detail::to_odd(product + double(detail::bf16_at(c, i)));
     };
     return pack_bf16(half(0), half(1));
-}
-inline uint32_t fma_f16x2(uint32_t a, uint32_t b, uint32_t c) {
-    auto half = [&](int i) {
-        const double product = double(detail::f16_at(a, i)) * double(detail::f16_at(b, i));
-        return detail::to_odd(product + double(detail::f16_at(c, i)));
-    };
-    return pack_f16(half(0), half(1));
 }
 
 inline float exp2_fast(float x) {
