@@ -3,13 +3,14 @@ import asyncio
 import queue
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack, cast
 
 from . import _c
-from ._chat import chat_prompt
+from ._chat import ChatEnd, ChatOptions, Message
 from ._dispatch import Dispatcher, End, Item, Request, Token, Visit
+from ._errors import NotFound
 from ._model import Model, Prompt
 from ._options import LogitsHook, RequestOptions, request_options
 
@@ -46,9 +47,14 @@ class Prepared:
     options: _c.RequestOptions
     visit: Visit | None = None
     hook: LogitsHook | None = None
+    conversation: list[dict[str, Any]] | None = None  #: up to the message that the answer writes; of a sequence
 
     def request(self, deliver: Callable[[Item], object]) -> Request:
         return Request(deliver, self.options.completions, self.visit, self.hook)
+
+
+class AskOptions(RequestOptions, ChatOptions, total=False):
+    """Keyword arguments of questions: a request's and a conversation's."""
 
 
 Submit: TypeAlias = Callable[[Prepared, Request], Dispatcher]
@@ -192,6 +198,10 @@ class Answering(ABC):
     """What an engine, and a sequence, can be asked. Prompts are texts, parts of texts, or token ids (alia.Prompt); options are
     those of alia.RequestOptions.
 
+    Questions are written as the checkpoint's chat template has it; without one as ChatML, where the vocabulary has it,
+    else a question alone is a prompt as it stands. In a question's place may stand messages, the whole conversation.
+    Questions also take the options of alia.ChatOptions.
+
     `logits_hook(logits, tokens)` is called before each token is drawn, with the row of logits that the model gave and the
     tokens that were generated so far, and returns the logits to draw from, or None for the model's own. `logits` is the
     library's memory itself: read-only, and valid until the hook returns. `logits.copy()` may be changed, kept and returned;
@@ -212,10 +222,33 @@ class Answering(ABC):
         struct.completions = n
         return Prepared(self.model._ids(prompt, self._last() is None), struct, hook=options.get("logits_hook"))
 
-    def _prepare_question(self, question: str, system: str | None, options: RequestOptions) -> Prepared:
-        return self._prepare(chat_prompt(self.model, question, system, self._last(), options), 1, options)
+    def _said(self) -> list[dict[str, Any]]:
+        """What a question follows."""
+        return []
 
-    def _async(self, prepare: Callable[[], Prepared], n: int, options: RequestOptions) -> AsyncStream:
+    def _converse(self, prepared: Prepared, messages: list[dict[str, Any]], end: ChatEnd) -> Prepared:
+        """The request of a whole conversation made into that of what is new in it. May wait for a step."""
+        return prepared
+
+    def _prepare_question(self, question: str | Sequence[Message], system: str | None, options: AskOptions) -> Prepared:
+        given: dict[str, Any] = dict(options)
+        chat = cast(ChatOptions, {name: given.pop(name) for name in options if name in ChatOptions.__annotations__})
+        asked = [{"role": "user", "content": question}] if isinstance(question, str) else [dict(m) for m in question]
+        if system is not None:
+            asked.insert(0, {"role": "system", "content": system})
+        messages = [*self._said(), *asked] if isinstance(question, str) else asked
+        try:
+            ids = self.model.encode_chat(messages, **chat)
+        except NotFound:
+            if chat or system is not None or not isinstance(question, str):
+                raise
+            return self._prepare(question, 1, cast(RequestOptions, given))
+        stop = given.get("stop", ())
+        given["stop"] = [*([stop] if isinstance(stop, (str, int)) else stop), *self.model.chat_stops]
+        prepared = Prepared(array("i", ids), request_options(given), hook=given.get("logits_hook"))
+        return self._converse(prepared, messages, chat.get("end", "answer"))
+
+    def _async(self, prepare: Callable[[], Prepared], n: int, options: RequestOptions | AskOptions) -> AsyncStream:
         return AsyncStream(self._submit, prepare, n, options.get("logprobs", -1) >= 0)
 
     def stream(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Stream:
@@ -226,11 +259,15 @@ class Answering(ABC):
         """Continues the prompt, in n ways: number i is drawn with seed + i."""
         return Stream(self._submit, self._prepare(prompt, n, options))._all()
 
-    def ask_stream(self, question: str, *, system: str | None = None, **options: Unpack[RequestOptions]) -> Stream:
-        """Answers a question, piece by piece, in the model's chat format where its vocabulary has one."""
+    def ask_stream(
+        self, question: str | Sequence[Message], *, system: str | None = None, **options: Unpack[AskOptions]
+    ) -> Stream:
+        """Answers a question, or what messages end with, piece by piece."""
         return Stream(self._submit, self._prepare_question(question, system, options))
 
-    def ask(self, question: str, *, system: str | None = None, **options: Unpack[RequestOptions]) -> str:
+    def ask(
+        self, question: str | Sequence[Message], *, system: str | None = None, **options: Unpack[AskOptions]
+    ) -> str:
         """The same as a whole."""
         return "".join(self.ask_stream(question, system=system, **options))
 
@@ -241,8 +278,12 @@ class Answering(ABC):
     async def acomplete(self, prompt: Prompt, *, n: int = 1, **options: Unpack[RequestOptions]) -> list[Completion]:
         return await self._async(lambda: self._prepare(prompt, n, options), n, options)._all()
 
-    def aask_stream(self, question: str, *, system: str | None = None, **options: Unpack[RequestOptions]) -> AsyncStream:
+    def aask_stream(
+        self, question: str | Sequence[Message], *, system: str | None = None, **options: Unpack[AskOptions]
+    ) -> AsyncStream:
         return self._async(lambda: self._prepare_question(question, system, options), 1, options)
 
-    async def aask(self, question: str, *, system: str | None = None, **options: Unpack[RequestOptions]) -> str:
+    async def aask(
+        self, question: str | Sequence[Message], *, system: str | None = None, **options: Unpack[AskOptions]
+    ) -> str:
         return "".join([piece async for piece in self.aask_stream(question, system=system, **options)])

@@ -1,45 +1,43 @@
-"""Questions in the model's chat format: ChatML where its vocabulary has <|im_start|> and <|im_end|>."""
+"""Conversations as the library takes them."""
 import ctypes as C
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from . import _c
-from ._c import lib
-from ._model import Model, Trusted, take_ids
-from ._options import RequestOptions
+
+#: "role", "content" (a text, None, or a list of parts), "tool_calls" and whatever else the template takes.
+Message: TypeAlias = Mapping[str, Any]
+ChatEnd: TypeAlias = Literal["answer", "continue", "closed"]
 
 
-def chat_prompt(model: Model, question: str, system: str | None, last: int | None, options: RequestOptions) -> list[str]:
-    """The parts of the prompt that follows the token `last`, or nothing; its end token joins the options' `stop`. What the
-    user wrote never becomes a special token."""
-    end = model.token("<|im_end|>")
-    if end is None or model.token("<|im_start|>") is None:
-        if system is not None:
-            raise ValueError("a system message needs a vocabulary with <|im_start|> and <|im_end|>; this one lacks them")
-        return [question]
-    stop = options.get("stop", ())
-    options["stop"] = [*([stop] if isinstance(stop, (str, int)) else stop), end]
-    parts: list[str] = []
-    if last is not None:
-        parts.append(Trusted("\n" if last == end else "<|im_end|>\n"))
-    for role, text in (("system", system), ("user", question)):
-        if text is not None:
-            parts += [Trusted(f"<|im_start|>{role}\n"), text, Trusted("<|im_end|>\n")]
-    return [*parts, Trusted("<|im_start|>assistant\n")]
+class ChatOptions(TypedDict, total=False):
+    """Keyword arguments of a conversation."""
+
+    tools: Sequence[Mapping[str, Any]]  #: as the template takes them
+    variables: Mapping[str, Any]  #: further ones of the template, such as {"enable_thinking": False}
+    end: ChatEnd  #: where the assistant's next turn begins; inside the last message, which goes on; or behind its turn
+    template: str  #: of several; otherwise "tool_use" where there are tools and such a one, else "default"
+    now: int  #: the time that templates may show: seconds since 1970, in their time zone; otherwise the clock's, UTC
 
 
-def conversation(
-    model: Model, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any] | None = None
-) -> list[int]:
-    """The tokens of messages, each with a "role" and a "content", up to where the assistant's next turn begins, as the
-    checkpoint's chat template, which gets the variables too, writes them. What messages say never becomes a special
-    token."""
-    data, more = json.dumps(messages).encode(), json.dumps(variables or {}).encode()
-    options = _c.ChatOptions(end=_c.CHAT_ANSWER, variables=more, variables_length=len(more))
-    return take_ids(lib.alia_chat_encode, model._handle, data, len(data), C.byref(options))
-
-
-def turn_ends(model: Model) -> list[int]:
-    """The tokens that end an assistant's turn, beside the model's own end tokens."""
-    return take_ids(lib.alia_chat_stops, model._handle)
+def chat_arguments(messages: Sequence[Message], options: ChatOptions) -> tuple[bytes, int, _c.ChatOptions]:
+    """A conversation as arguments of the library; the struct keeps alive what it points to."""
+    for name in options:
+        if name not in ChatOptions.__annotations__:
+            raise TypeError(f"conversations have no option {name!r}")
+    end, ends = options.get("end", "answer"), get_args(ChatEnd)
+    if end not in ends:
+        raise ValueError(f"end is {end!r}; it may be {', '.join(ends)}")
+    struct = _c.ChatOptions(end=ends.index(end), now=options.get("now", -1))
+    if tools := options.get("tools"):
+        struct.tools = json.dumps(tools).encode()
+        struct.tools_length = len(struct.tools)
+    if variables := options.get("variables"):
+        struct.variables = json.dumps(variables).encode()
+        struct.variables_length = len(struct.variables)
+    if template := options.get("template"):
+        struct.template_name = template.encode()
+        struct.template_name_length = len(struct.template_name)
+    text = json.dumps(messages).encode()
+    return text, len(text), struct

@@ -3,7 +3,9 @@ import ctypes as C
 import json
 import os
 import weakref
+from array import array
 from collections.abc import Sequence as Sequence_
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +13,8 @@ import numpy as np
 from . import _c
 from ._answers import Answering, Prepared, Stream
 from ._c import lib
-from ._dispatch import Dispatcher, Request, Visit
+from ._chat import ChatEnd, Message
+from ._dispatch import Dispatcher, Item, Request, Visit
 from ._errors import Error
 from ._model import Model, Prompt, take_ids, take_text
 from ._options import Floats
@@ -164,24 +167,32 @@ class Engine(Answering):
         lib.alia_sequence_new(self._handle, C.byref(number))
         return Sequence(self, number.value)
 
-    def restore(self, saved: bytes | str | os.PathLike[str]) -> "Sequence":
+    def restore(self, saved: bytes | str | os.PathLike[str], messages: Sequence_[Message] | None = None) -> "Sequence":
         """A new sequence from what Sequence.save left in a file, or from the bytes of Sequence.saved, on an engine of the same
-        model, cache format and kernels."""
+        model, cache format and kernels. `messages` are the Sequence.messages of then: its conversation goes on."""
         number = C.c_uint64()
         if isinstance(saved, bytes):
             lib.alia_sequence_restore(self._handle, saved, len(saved), C.byref(number))
         else:
             path = os.fsencode(saved)
             lib.alia_sequence_restore_file(self._handle, path, len(path), C.byref(number))
-        return Sequence(self, number.value)
+        return Sequence(self, number.value, messages, None if messages is None else 0)
 
 
 class Sequence(Answering):
     """Tokens that stay in an engine with their pages, so that requests which continue them process only what is new: what is
-    asked of a sequence, and the answer, become part of it. One request at a time runs on it. `close`, or `with`, frees it."""
+    asked of a sequence, and the answer, become part of it. One request at a time runs on it. `close`, or `with`, frees it.
 
-    def __init__(self, engine: Engine, number: int) -> None:
+    messages  the conversation so far, which may be changed: of what the next question makes of it, tokens are processed
+              from the first that differs. A prompt that is no question, and `truncate`, end it: the next question begins
+              one behind what is there."""
+
+    def __init__(
+        self, engine: Engine, number: int, messages: Sequence_[Message] | None = None, before: int | None = 0
+    ) -> None:
         self.engine, self.model, self._number = engine, engine.model, number
+        self.messages = [dict(message) for message in messages or ()]
+        self._before = before  # tokens in front of the conversation; None: all
         self._request: Request | None = None
         self._close = weakref.finalize(self, _free_sequence, engine._handle, number)
 
@@ -198,9 +209,41 @@ class Sequence(Answering):
 
     def _submit(self, prepared: Prepared, request: Request) -> Dispatcher:
         prepared.options.sequence = self._number
+        if prepared.conversation:
+            answer, deliver = prepared.conversation[-1], request.deliver
+
+            def write(item: Item) -> None:
+                answer["content"] += item.text
+                deliver(item)
+
+            request.deliver = write
         dispatcher = self.engine._submit(prepared, request)
         self._request = request
+        if prepared.conversation:
+            self.messages = prepared.conversation
+        else:
+            self._end_conversation()
         return dispatcher
+
+    def _end_conversation(self) -> None:
+        self.messages, self._before = [], None
+
+    def _said(self) -> list[dict[str, Any]]:
+        return self.messages
+
+    def _converse(self, prepared: Prepared, messages: list[dict[str, Any]], end: ChatEnd) -> Prepared:
+        if end == "continue" and not isinstance(messages[-1].get("content"), str):
+            raise ValueError("the message to continue has no text as its content")
+        if end != "continue":
+            messages = [*messages, {"role": "assistant", "content": ""}]
+        ids, kept = prepared.ids, C.c_uint64()
+        if self._before is None:
+            self._before = len(self.tokens)
+        if self._before:
+            ids = array("i", self.tokens[: self._before]) + (ids[1:] if ids and ids[0] == self.model.bos else ids)
+        self._wait()
+        lib.alia_sequence_keep(self.engine._handle, self._number, ids.buffer_info()[0], len(ids), C.byref(kept))
+        return replace(prepared, ids=ids[kept.value :], conversation=messages)
 
     def _last(self) -> int | None:
         tokens = self.tokens
@@ -220,12 +263,13 @@ class Sequence(Answering):
         self._wait()
         number = C.c_uint64()
         lib.alia_sequence_fork(self.engine._handle, self._number, C.byref(number))
-        return Sequence(self.engine, number.value)
+        return Sequence(self.engine, number.value, self.messages, self._before)
 
     def truncate(self, length: int) -> None:
         """Forgets every token from `length` on."""
         self._wait()
         lib.alia_sequence_truncate(self.engine._handle, self._number, length)
+        self._end_conversation()
 
     @property
     def tokens(self) -> list[int]:

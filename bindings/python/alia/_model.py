@@ -6,10 +6,11 @@ import weakref
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, Unpack
 
 from . import _c
 from ._c import lib
+from ._chat import ChatOptions, Message, chat_arguments
 from ._errors import NotFound
 from ._progress import watch
 
@@ -173,6 +174,24 @@ class Model:
         tokens, count = C.POINTER(C.c_int32)(), C.c_uint64()
         lib.alia_model_eos(self._handle, C.byref(tokens), C.byref(count))
         return tuple(tokens[: count.value])
+
+    # ---- Conversations
+
+    def render_chat(self, messages: Sequence[Message], **options: Unpack[ChatOptions]) -> str:
+        """The text that the checkpoint's chat template makes of messages; without one it is ChatML, where the vocabulary
+        has it. To look at: encode_chat alone keeps what users wrote apart. Options are those of alia.ChatOptions."""
+        text, length, struct = chat_arguments(messages, options)
+        return take_text(lib.alia_chat_render, self._handle, text, length, C.byref(struct))
+
+    def encode_chat(self, messages: Sequence[Message], **options: Unpack[ChatOptions]) -> list[int]:
+        """The same as tokens. No byte of messages, tools or variables is ever part of a special token."""
+        text, length, struct = chat_arguments(messages, options)
+        return take_ids(lib.alia_chat_encode, self._handle, text, length, C.byref(struct))
+
+    @cached_property
+    def chat_stops(self) -> tuple[int, ...]:
+        """The tokens that end an assistant's turn, beside `eos`: for `stop`."""
+        return tuple(take_ids(lib.alia_chat_stops, self._handle))
 
     def _ids(self, prompt: Prompt, add_special: bool) -> "array[int]":
         if isinstance(prompt, str):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._answers import Prepared
-from .._chat import conversation, turn_ends
 from .._engine import Engine
 from .._errors import Error, Status
 from .._options import request_options
@@ -46,13 +45,13 @@ def chat(body: dict[str, Any], engine: Engine, context: int, limits: Limits, sal
         raise APIError(400, "invalid_value", "top_logprobs needs logprobs to be true.", "top_logprobs")
     messages = [{"role": _role(m["role"]), "content": _text(m["content"])} for m in body["messages"]]
     try:
-        ids = conversation(engine.model, messages, body.get("chat_template_kwargs"))
+        ids = engine.model.encode_chat(messages, variables=body.get("chat_template_kwargs", {}))
     except Error as error:
         if error.status not in _template_refuses:
             raise
         raise APIError(400, "chat_template", str(error), "messages") from None
     logprobs = body.get("top_logprobs", 0) if wanted else -1
-    return _asked(body, [array("i", ids)], turn_ends(engine.model), logprobs, context, limits, salt)
+    return _asked(body, [array("i", ids)], list(engine.model.chat_stops), logprobs, context, limits, salt)
 
 
 def _role(role: str) -> str:
