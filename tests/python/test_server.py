@@ -327,22 +327,23 @@ class TestRefusals(WithServer):
 
 class TestLimits(WithServer):
     def test_limits(self):
-        with self.serving(limits=Limits(body=2000, body_seconds=0.2, seconds=0.3, tokens=5000, prompts=2), context=8192) as server:
+        with self.serving(limits=Limits(body=2000, seconds=0.3, tokens=5000, prompts=2), context=8192) as server:
             given = {"server": server}
             self.refused(TEXT, {"prompt": "a" * 3000}, 413, "body_too_large", **given)
             self.refused(TEXT, iter([b" " * 1500] * 2), 413, "body_too_large", **given)
-            slow = socket.create_connection(("127.0.0.1", server.port))
-            self.addCleanup(slow.close)
-            slow.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
-            answer = slow.makefile("rb").read()
-            self.assertIn(b"HTTP/1.1 408", answer)
-            self.assertIn(b"body_timeout", answer)
             self.refused(TEXT, {"prompt": "ab", "max_tokens": 5001}, 400, "too_many_tokens", "max_tokens", **given)
             self.refused(TEXT, {"prompt": ["a", "b", "c"]}, 400, "too_many_prompts", "prompt", **given)
             endless = {"max_tokens": 5000, "ignore_eos": True}
             self.refused(TEXT, {"prompt": "ab", **endless}, 408, "time_limit", **given)
             *_, last = self.events(TEXT, {"prompt": "ab", **endless}, **given)
             self.assertEqual(json.loads(last)["error"]["code"], "time_limit")
+        with self.serving(limits=Limits(body_seconds=0.2)) as server:
+            slow = socket.create_connection(("127.0.0.1", server.port))
+            self.addCleanup(slow.close)
+            slow.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+            answer = slow.makefile("rb").read()
+            self.assertIn(b"HTTP/1.1 408", answer)
+            self.assertIn(b"body_timeout", answer)
         with self.serving(limits=Limits(tokens=5)) as server:
             self.assertEqual(self.post(CHAT, {"messages": USER, **LETTERS}, server=server)["usage"]["completion_tokens"], 5)
 
