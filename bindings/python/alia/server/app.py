@@ -1,6 +1,5 @@
 """The routes."""
 import asyncio
-import base64
 import logging
 import threading
 import time
@@ -9,21 +8,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from .. import __version__, _c
-from .._answers import Prepared
-from .._dispatch import Item, Token
+from .. import __version__
+from .._dispatch import Token
 from .._engine import Engine
 from .._errors import Error, Status
 from .._model import Model
 from . import fields, schema
 from .answers import Answers, ChatAnswers, TextAnswers
+from .embeddings import Embeddings
 from .errors import APIError, ClientGone, as_json, from_library
 from .generation import Generation, attended
 from .health import Health
@@ -192,7 +190,6 @@ class Server:
                         if fresh and isinstance(item, Token):
                             first_token.observe(time.monotonic() - start)
                             fresh = False
-                        self._check_end(item)
                         answers.take(number, item)
                         yield number
                 except Error as error:
@@ -213,51 +210,18 @@ class Server:
 
         return handle
 
-    def _check_end(self, item: Item) -> None:
-        if isinstance(item, Token):
-            return
-        if item.finish == "deadline":
-            raise APIError(
-                408, "time_limit", f"The answer was not complete within {self.limits.seconds:g} seconds.",
-                headers={"x-should-retry": "false"},
-            )
-        if item.finish == "cancelled":
-            raise APIError(503, "unavailable", "The server ends.")
-
     # ---- Embeddings and tokens
 
     async def _embeddings(self, body: dict[str, Any], salt: str) -> Asgi:
         engine = self._ready()
-        every = await asyncio.to_thread(fields.prompts, body["input"], "input", engine, self.limits)
-        found: list[Any] = [None] * len(every)
-        pooling = {"mean": _c.POOLING_MEAN, "last": _c.POOLING_LAST}[body.get("pooling", "mean")]
-
-        def prepared(at: int) -> Prepared:
-            def visit(_: int, values: Any) -> None:
-                found[at] = values[0].copy()
-
-            options = _c.RequestOptions(
-                max_tokens=0, flags=_c.REQUEST_NORMALISE, pooling=pooling, deadline=round(self.limits.seconds * 1000),
-                salt=salt.encode(), salt_length=len(salt),
-            )
-            return Prepared(every[at], options, visit=visit)
-
-        for ids in every:
-            fields.fit(ids, 0, self.context, "input")
-        generation = Generation(engine, [prepared(at) for at in range(len(every))], self.queue)
+        embeddings = await asyncio.to_thread(Embeddings, body, engine, self.context, self.limits, salt)
+        generation = Generation(engine, embeddings.requests, self.queue)
         try:
-            async for _, item in generation:
-                self._check_end(item)
+            async for _ in generation:
+                pass
         finally:
             generation.close()
-        as_base64 = body.get("encoding_format") == "base64"
-        data = [
-            {"object": "embedding", "index": i, "embedding": _base64(vector) if as_base64 else vector.tolist()}
-            for i, vector in enumerate(found)
-        ]
-        count = sum(map(len, every))
-        usage = {"prompt_tokens": count, "total_tokens": count}
-        return as_json({"object": "list", "model": self.name, "data": data, "usage": usage})
+        return as_json(embeddings.whole(self.name))
 
     async def _tokenize(self, body: dict[str, Any], _: str) -> Asgi:
         encode = self._ready().model.encode
@@ -294,10 +258,6 @@ async def _chunks(answers: Answers, first: int, came: AsyncIterator[int]) -> Asy
             yield chunk
     for one in answers.closing():
         yield one
-
-
-def _base64(vector: Any) -> str:
-    return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode()
 
 
 def _no_model(name: str) -> APIError:

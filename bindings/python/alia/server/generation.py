@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from .._answers import Prepared
 from .._dispatch import Dispatcher, End, Item, Request
 from .._engine import Engine
-from .errors import ClientGone
+from .errors import APIError, ClientGone
 from .limits import Queue
 
 T = TypeVar("T")
@@ -42,6 +42,9 @@ class Generation(AsyncIterator[tuple[int, Item]]):
         if isinstance(item, End):
             if item.error:
                 raise item.error
+            if item.finish == "deadline":
+                late = "The answer was not complete within the server's time limit."
+                raise APIError(408, "time_limit", late, headers={"x-should-retry": "false"})
             self._left -= 1
         return choice, item
 
