@@ -92,6 +92,21 @@ class model {
         return detail::array<std::span<const int32_t>>(detail::lent<const int32_t>, alia_model_eos, get());
     }
 
+    // Conversations: `messages` are JSON, a list. The text is to look at; a request takes the tokens, and stops at
+    // those of chat_stops() too.
+    result<std::string> render_chat(std::string_view messages, const chat_options& options = {}) const {
+        const alia_chat_options raw = detail::raw(options);
+        return detail::text(alia_chat_render, get(), messages.data(), messages.size(), &raw);
+    }
+    result<std::vector<int32_t>> encode_chat(std::string_view messages, const chat_options& options = {}) const {
+        const alia_chat_options raw = detail::raw(options);
+        return detail::array<std::vector<int32_t>>(alia_ids_free, alia_chat_encode, get(), messages.data(),
+                                                   messages.size(), &raw);
+    }
+    result<std::vector<int32_t>> chat_stops() const {
+        return detail::array<std::vector<int32_t>>(alia_ids_free, alia_chat_stops, get());
+    }
+
     alia_model* get() const noexcept { return handle.get(); }
 
     model(model&&) noexcept = default;
@@ -201,6 +216,10 @@ class sequence {
     uint64_t number() const noexcept { return id; }  // for request_options
     result<sequence> fork() const { return made(core, alia_sequence_fork, id); }
     result<void> truncate(int64_t length) { return detail::checked(alia_sequence_truncate(core->handle, id, length)); }
+    // Makes it the start of a prompt: what is left to submit for it are the tokens from the result on.
+    result<uint64_t> keep(std::span<const int32_t> ids) {
+        return detail::made<uint64_t>(alia_sequence_keep, core->handle, id, ids.data(), ids.size());
+    }
     result<std::vector<int32_t>> tokens() const {
         return detail::array<std::vector<int32_t>>(alia_ids_free, alia_sequence_tokens, core->handle, id);
     }

@@ -66,6 +66,9 @@ TEST_CASE("options without a word are alia.h's") {
     CHECK(std::memcmp(&m, &m0, sizeof m) == 0);
     const alia_engine_options e = alia::detail::raw(alia::engine_options{}), e0 = ALIA_ENGINE_OPTIONS_INIT;
     CHECK(std::memcmp(&e, &e0, sizeof e) == 0);
+    alia_chat_options h = alia::detail::raw(alia::chat_options{}), h0 = ALIA_CHAT_OPTIONS_INIT;
+    h.tools = h.variables = h.template_name = nullptr;
+    CHECK(std::memcmp(&h, &h0, sizeof h) == 0);
     alia_request_options r = alia::detail::raw_request({}).c, r0 = ALIA_REQUEST_OPTIONS_INIT;
     r.salt = nullptr;
     CHECK(std::memcmp(&r, &r0, sizeof r) == 0);
@@ -114,6 +117,11 @@ TEST_CASE("every option arrives") {
     const alia_engine_options e = alia::detail::raw(alia::engine_options{1, 2, 3, 4, 5, 6, 7, 8});
     CHECK((e.cache == 1 && e.context == 2 && e.chunk == 3 && e.logit_rows == 4 && e.threads == 5));
     CHECK((e.sequences == 6 && e.positions == 7 && e.queue == 8));
+    const alia::chat_options chat{1, "[2]", "{}", "four", 5};
+    const alia_chat_options h = alia::detail::raw(chat);
+    CHECK((h.end == 1 && std::string_view(h.tools, h.tools_length) == "[2]" && h.now == 5));
+    CHECK(std::string_view(h.variables, h.variables_length) == "{}");
+    CHECK(std::string_view(h.template_name, h.template_name_length) == "four");
     const alia::model_options given{1, "cpu", 2, true, 3, [](const alia_progress&) { return true; }};
     alia::detail::callables calls{given.progress};
     const alia_model_options m = alia::detail::raw(given, calls);
@@ -469,13 +477,41 @@ TEST_CASE("resident sequences") {
     CHECK(!said.empty());
 }
 
+TEST_CASE("conversations, of which what has not changed is kept") {
+    const alia::model model = open_model();
+    const std::string asked = R"([{"role": "user", "content": "hola"})";
+    const std::string turn = "<|im_start|>user\nhola<|im_end|>\n<|im_start|>assistant\n";
+    CHECK(model.render_chat(asked + "]").value() == turn);
+    CHECK(model.render_chat(asked + "]", {.end = ALIA_CHAT_CONTINUE}).value() == "<|im_start|>user\nhola");
+    CHECK(model.render_chat(asked + "]", {.tools = R"([{"name": "f"}])"})->find("'name': 'f'") != std::string::npos);
+    CHECK(model.chat_stops().value() == std::vector<int32_t>{5});
+    const std::vector<int32_t> ids = model.encode_chat(asked + "]");
+    CHECK((ids[0] == 1 && std::count(ids.begin(), ids.end(), 5) == 1));
+    CHECK(model.encode_chat(asked).error().status == ALIA_MALFORMED);
+    CHECK(model.encode_chat(asked + "]", {.end = 9}).error().item == "options.end");
+    CHECK(model.encode_chat(asked + "]", {.template_name = "none"}).error().status == ALIA_NOT_FOUND);
+    CHECK(model.encode_chat(asked + "]", {.variables = "[]"}).error().item == "variables");
+
+    alia::engine engine = alia::engine::open(model, {.context = 256});
+    alia::sequence talk = engine.new_sequence();
+    CHECK(talk.keep(ids).value() == 0);
+    const std::string answer = engine.ask(ids, {.max_tokens = 8, .sequence = talk.number(), .ignore_eos = true}).text();
+    const std::vector<int32_t> next = model.encode_chat(asked + R"(, {"role": "user", "content": "uno"}])");
+    const uint64_t kept = talk.keep(next);
+    CHECK((kept > 5 && kept < ids.size() && talk.tokens()->size() == kept));
+    const auto rest = std::span(next).subspan(kept);
+    const auto said = tokens_of(engine.stream(rest, {.max_tokens = 8, .sequence = talk.number(), .ignore_eos = true}));
+    CHECK(said == tokens_of(engine.stream(next, {.max_tokens = 8, .ignore_eos = true})));
+    CHECK(talk.keep({}).value() == 0);
+}
+
 TEST_CASE("what a progress function throws comes out of the call") {
     struct Stop {
         int number;
     };
     int calls = 0;
     const alia::model_options throwing{.progress = [&](const alia_progress& p) -> bool {
-        CHECK((std::string_view(p.phase) == "weights" && p.done <= p.total));
+        CHECK((std::string_view(p.phase) == "files" && p.done <= p.total));
         ++calls;
         throw Stop{7};
     }};

@@ -2,6 +2,7 @@
 """The programs of capi/examples, as their users run them: examples.py FOLDER MODEL
 
 FOLDER holds the programs, ask_c and ask_cpp and so on; MODEL has a tokenizer. C and C++ print the same, and all agree with each other."""
+import json
 import subprocess
 import sys
 import tempfile
@@ -22,10 +23,10 @@ def run(program, *arguments, code=0):
 
 
 def each_is_used_wrongly():
-    for program in ("ask", "stream", "batch", "embed", "sessions"):
+    for program in ("ask", "chat", "stream", "batch", "embed", "sessions"):
         out, error = run(program, code=2)
         assert out == "" and error.startswith(f"usage: {program} MODEL "), error
-        arguments = {"ask": "a", "stream": "a", "batch": "ab", "embed": "ab", "sessions": "abc"}[program]
+        arguments = {"ask": "a", "chat": "a", "stream": "a", "batch": "ab", "embed": "ab", "sessions": "abc"}[program]
         out, error = run(program, "/none.gguf", *arguments, code=1)
         assert out == "" and error.startswith(f"{program}: /none.gguf: ") and error.count("\n") == 1, error
 
@@ -37,6 +38,14 @@ def all_continue_alike():
         out, error = run("stream", model, text)
         assert out == answer and " tokens after " in error and "ended by " in error, (out, error)
     assert run("batch", model, *texts)[0] == "".join(map("".join, zip(texts, whole)))
+
+
+def conversations_are_answered():
+    asked = [json.dumps([{"role": "user", "content": text}]) for text in texts]
+    answers = [run("chat", model, messages)[0] for messages in asked]
+    assert len(set(answers)) == len(answers), answers
+    out, error = run("chat", model, asked[0][:-1], code=1)
+    assert out == "" and error.startswith("chat: ") and "messages" in error, error
 
 
 def embeddings_compare():
@@ -70,6 +79,6 @@ def sessions_go_on():
         assert refused.returncode == 1 and refused.stdout == b"" and refused.stderr.startswith(b"sessions: "), refused
 
 
-for check in (each_is_used_wrongly, all_continue_alike, embeddings_compare, sessions_go_on):
+for check in (each_is_used_wrongly, all_continue_alike, conversations_are_answered, embeddings_compare, sessions_go_on):
     check()
     print(check.__name__.replace("_", " "))

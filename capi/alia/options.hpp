@@ -37,6 +37,13 @@ struct reader {
     std::function<bool(std::string_view name, int64_t offset, std::span<std::byte> to)> read = {};  // false: it failed
 };
 
+struct chat_options {
+    int32_t end = ALIA_CHAT_ANSWER;
+    std::string tools = {}, variables = {};  // JSON
+    std::string template_name = {};
+    int64_t now = -1;
+};
+
 struct engine_options {
     int32_t cache = ALIA_CACHE_AUTO;
     int64_t context = 4096;
@@ -132,6 +139,15 @@ inline alia_model_options raw(const model_options& o, callables& calls) {
     c.flags = o.pin_threads ? ALIA_MODEL_PIN_THREADS : 0;
     c.device = o.device.data(), c.device_length = o.device.size();
     if (o.progress) c.progress = callables::on_progress, c.user = &calls;
+    return c;
+}
+
+inline alia_chat_options raw(const chat_options& o) {
+    alia_chat_options c = ALIA_CHAT_OPTIONS_INIT;
+    c.end = o.end, c.now = o.now;
+    c.tools = o.tools.data(), c.tools_length = o.tools.size();
+    c.variables = o.variables.data(), c.variables_length = o.variables.size();
+    c.template_name = o.template_name.data(), c.template_name_length = o.template_name.size();
     return c;
 }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use alia_sys as sys;
 
-use crate::error::{check, invalid, Error};
-use crate::model::{owned_text, Model, Part, Prompt};
+use crate::chat::{with_message, ChatOptions};
+use crate::error::{check, Error};
+use crate::model::{owned_text, Model, Prompt};
 use crate::options::{EngineOptions, Options, Pointed, Stop};
 use crate::router::Router;
 use crate::sequence::Sequence;
@@ -31,6 +32,20 @@ impl Numbers {
     pub fn rows(&self) -> std::slice::Chunks<'_, f32> {
         self.values.chunks(self.columns.max(1))
     }
+}
+
+/// A question as a request.
+pub(crate) struct Question {
+    pub ids: Vec<i32>,
+    pub options: Options,
+    /// Not a prompt as it stands.
+    pub chat: bool,
+}
+
+/// Messages with a question behind them.
+pub(crate) fn asked(messages: &str, question: &str, system: Option<&str>) -> String {
+    let with_system = system.map(|system| with_message(messages, "system", system));
+    with_message(with_system.as_deref().unwrap_or(messages), "user", question)
 }
 
 /// A model with a KV cache, on which many requests run at once, from any thread. It makes no thread that steps: waiting for
@@ -80,15 +95,18 @@ impl Engine {
         ))
     }
 
-    /// Answers a question, piece by piece, in the model's chat format where its vocabulary has one.
+    /// Answers a question, piece by piece: as the checkpoint's chat template writes it, or ChatML; else, without a `system`
+    /// message, as it stands. Whole conversations go by [`Model::encode_chat`].
     pub fn ask_stream(
         &self,
         question: &str,
         system: Option<&str>,
         options: &Options,
     ) -> Result<Stream<'static>, Error> {
-        let (ids, options) = self.question(question, system, None, options)?;
-        self.submit(&ids, &options, |_| ())
+        let messages = asked("[]", question, system);
+        let plain = system.is_none().then_some((question, true));
+        let question = self.question(&messages, plain, options)?;
+        self.submit(&question.ids, &question.options, |_| ())
     }
 
     /// The same as a whole.
@@ -155,45 +173,34 @@ impl Engine {
         ))
     }
 
-    /// ChatML where the vocabulary has its tokens. What the user wrote never becomes a special token.
+    /// The tokens of a conversation that a question ends, and what ends the answer. A question alone is a prompt as it
+    /// stands where the model has no format.
     pub(crate) fn question(
         &self,
-        question: &str,
-        system: Option<&str>,
-        last: Option<i32>,
+        messages: &str,
+        plain: Option<(&str, bool)>,
         options: &Options,
-    ) -> Result<(Vec<i32>, Options), Error> {
+    ) -> Result<Question, Error> {
         let mut options = Options {
             completions: 1,
             ..options.clone()
         };
-        let end = match (self.model.token("<|im_start|>")?, self.model.token("<|im_end|>")?) {
-            (Some(_), Some(end)) => end,
-            _ if system.is_some() => {
-                return Err(invalid(
-                    "a system message needs a vocabulary with <|im_start|> and <|im_end|>",
-                    "system",
-                ))
+        match (self.model.encode_chat(messages, &ChatOptions::default()), plain) {
+            (Err(Error::NotFound(_)), Some((text, start))) => Ok(Question {
+                ids: self.model.encode(text, start)?,
+                options,
+                chat: false,
+            }),
+            (ids, _) => {
+                let stops = self.model.chat_stops()?;
+                options.stop.extend(stops.into_iter().map(Stop::Token));
+                Ok(Question {
+                    ids: ids?,
+                    options,
+                    chat: true,
+                })
             }
-            _ => return Ok((self.model.encode(question, last.is_none())?, options)),
-        };
-        options.stop.push(Stop::Token(end));
-        let mut parts = match last {
-            None => vec![],
-            Some(token) if token == end => vec![Part::Trusted("\n")],
-            Some(_) => vec![Part::Trusted("<|im_end|>\n")],
-        };
-        if let Some(system) = system {
-            let turn = [
-                Part::Trusted("<|im_start|>system\n"),
-                Part::Literal(system),
-                Part::Trusted("<|im_end|>\n"),
-            ];
-            parts.extend(turn);
         }
-        parts.extend([Part::Trusted("<|im_start|>user\n"), Part::Literal(question)]);
-        parts.push(Part::Trusted("<|im_end|>\n<|im_start|>assistant\n"));
-        Ok((self.model.encode(&parts, last.is_none())?, options))
     }
 
     /// What it has done and holds, as a JSON object: alia.h lists its members.

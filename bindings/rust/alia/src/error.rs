@@ -114,12 +114,3 @@ pub(crate) fn check(status: i32) -> Result<(), Error> {
         },
     ))
 }
-
-pub(crate) fn invalid(message: &str, item: &str) -> Error {
-    Error::InvalidArgument(Details {
-        message: message.into(),
-        item: item.into(),
-        offset: None,
-        usable: true,
-    })
-}

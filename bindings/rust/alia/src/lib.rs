@@ -13,6 +13,7 @@
 //! # Ok(())
 //! # }
 //! ```
+mod chat;
 mod error;
 mod model;
 mod options;
@@ -21,6 +22,7 @@ mod sequence;
 mod stream;
 
 pub mod engine;
+pub use chat::{ChatEnd, ChatOptions};
 pub use engine::{Engine, Numbers, Pooling};
 pub use error::{Details, Error};
 pub use model::{plan, Load, Model, ModelOptions, Part, Progress, Prompt};

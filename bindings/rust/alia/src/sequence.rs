@@ -5,7 +5,8 @@ use std::ptr::null_mut;
 
 use alia_sys as sys;
 
-use crate::engine::Engine;
+use crate::chat::with_message;
+use crate::engine::{asked, Engine};
 use crate::error::{check, Error};
 use crate::model::{owned_ids, slice, Prompt};
 use crate::options::Options;
@@ -17,6 +18,15 @@ pub struct Sequence {
     engine: Engine,
     number: u64,
     request: u64, // the last one, or 0
+    conversation: Option<Conversation>,
+}
+
+/// What was asked and answered so far.
+#[derive(Clone)]
+struct Conversation {
+    messages: String,      // JSON, a list
+    before: usize,         // tokens in front of it
+    answer: Option<usize>, // where the tokens of the last answer begin that is not among the messages yet
 }
 
 impl Sequence {
@@ -25,6 +35,7 @@ impl Sequence {
             engine: engine.clone(),
             number,
             request: 0,
+            conversation: None,
         }
     }
 
@@ -44,6 +55,7 @@ impl Sequence {
     pub fn stream<'a>(&mut self, prompt: impl Into<Prompt<'a>>, options: &Options) -> Result<Stream<'_>, Error> {
         let empty = self.tokens()?.is_empty();
         let ids = self.engine.model.encode(prompt, empty)?;
+        self.conversation = None;
         self.submit(
             &ids,
             &Options {
@@ -72,15 +84,88 @@ impl Sequence {
         .map(drop)
     }
 
-    /// See [`Engine::ask_stream`].
+    /// See [`Engine::ask_stream`]. The conversation is written as a whole, since templates may change earlier turns, and
+    /// tokens are processed from the first that differs from those that are there. A prompt that is no question,
+    /// [`keep`](Sequence::keep) and [`truncate`](Sequence::truncate) end it: the next question begins one behind what is there.
     pub fn ask_stream(&mut self, question: &str, system: Option<&str>, options: &Options) -> Result<Stream<'_>, Error> {
-        let last = self.tokens()?.last().copied();
-        let (ids, options) = self.engine.question(question, system, last, options)?;
-        self.submit(&ids, &options)
+        let mut ids = self.tokens()?;
+        let (before, said) = match &self.conversation {
+            Some(conversation) => (conversation.before, self.messages()?),
+            None => (ids.len(), "[]".into()),
+        };
+        let messages = asked(&said, question, system);
+        let plain = (system.is_none() && self.conversation.is_none()).then_some((question, ids.is_empty()));
+        let asked = self.engine.question(&messages, plain, options)?;
+        if !asked.chat {
+            return self.submit(&asked.ids, &asked.options);
+        }
+        ids.truncate(before);
+        let again = before > 0 && asked.ids.first().copied() == self.engine.model.bos()?;
+        ids.extend(&asked.ids[usize::from(again)..]);
+        let conversation = Conversation {
+            messages: said,
+            before,
+            answer: None,
+        };
+        let kept = self.keep(&ids)?;
+        self.conversation = Some(conversation); // as it was, if the question is refused
+        let number = self.number;
+        let stream = self
+            .engine
+            .submit(&ids[kept..], &asked.options, |o| o.sequence = number)?;
+        self.request = stream.request();
+        self.conversation = Some(Conversation {
+            messages,
+            before,
+            answer: Some(ids.len()),
+        });
+        Ok(stream)
     }
 
     pub fn ask(&mut self, question: &str, system: Option<&str>, options: &Options) -> Result<String, Error> {
         self.ask_stream(question, system, options)?.collect()
+    }
+
+    /// The conversation so far: JSON, a list of messages.
+    pub fn messages(&self) -> Result<String, Error> {
+        let conversation = match &self.conversation {
+            Some(conversation) => conversation,
+            None => return Ok("[]".into()),
+        };
+        let begin = match conversation.answer {
+            Some(begin) => begin,
+            None => return Ok(conversation.messages.clone()),
+        };
+        let tokens = self.tokens()?;
+        let answer = self.engine.model.decode(tokens.get(begin..).unwrap_or(&[]), false)?;
+        Ok(with_message(&conversation.messages, "assistant", &answer))
+    }
+
+    /// Makes these messages the conversation that its next question goes on with: of a restored sequence, say.
+    pub fn set_messages(&mut self, messages: &str) {
+        self.conversation = Some(Conversation {
+            messages: messages.into(),
+            before: 0,
+            answer: None,
+        });
+    }
+
+    /// Makes it the start of a prompt: keeps the tokens that both begin with, and forgets the others. What is left to ask
+    /// of it is `ids[kept..]`.
+    pub fn keep(&mut self, ids: &[i32]) -> Result<usize, Error> {
+        self.settle()?;
+        let mut kept = 0;
+        check(unsafe {
+            sys::alia_sequence_keep(
+                self.engine.router.handle(),
+                self.number,
+                ids.as_ptr(),
+                ids.len() as u64,
+                &mut kept,
+            )
+        })?;
+        self.conversation = None;
+        Ok(kept as usize)
     }
 
     /// A copy, which shares its pages.
@@ -88,14 +173,18 @@ impl Sequence {
         self.settle()?;
         let mut copy = 0;
         check(unsafe { sys::alia_sequence_fork(self.engine.router.handle(), self.number, &mut copy) })?;
-        Ok(Sequence::new(&self.engine, copy))
+        let mut copy = Sequence::new(&self.engine, copy);
+        copy.conversation = self.conversation.clone();
+        Ok(copy)
     }
 
     /// Forgets every token from `length` on.
     pub fn truncate(&mut self, length: usize) -> Result<(), Error> {
         self.settle()?;
         let length = i64::try_from(length).unwrap_or(i64::MAX);
-        check(unsafe { sys::alia_sequence_truncate(self.engine.router.handle(), self.number, length) })
+        check(unsafe { sys::alia_sequence_truncate(self.engine.router.handle(), self.number, length) })?;
+        self.conversation = None;
+        Ok(())
     }
 
     pub fn tokens(&self) -> Result<Vec<i32>, Error> {

@@ -288,6 +288,109 @@ fn sequences_go_on() {
     );
 }
 
+const HOLA: &str = r#"[{"role": "user", "content": "hola"}]"#;
+
+#[test]
+fn conversations() {
+    let engine = engine();
+    let model = engine.model();
+    let chat = ChatOptions::default();
+    let turn = "<|im_start|>user\nhola<|im_end|>\n<|im_start|>assistant\n";
+    assert_eq!(model.render_chat(HOLA, &chat).unwrap(), turn);
+    let closed = ChatOptions {
+        end: ChatEnd::Closed,
+        tools: r#"[{"name": "f"}]"#.into(),
+        variables: r#"{"a": 1}"#.into(),
+        now: Some(0),
+        ..ChatOptions::default()
+    };
+    let text = model.render_chat(HOLA, &closed).unwrap();
+    assert!(
+        text.contains("{'name': 'f'}") && text.ends_with("hola<|im_end|>\n"),
+        "{text}"
+    );
+    let end = model.token("<|im_end|>").unwrap().unwrap();
+    assert_eq!(model.chat_stops().unwrap(), [end]);
+    let ids = model.encode_chat(HOLA, &chat).unwrap();
+    assert_eq!(ids.iter().filter(|&&id| id == end).count(), 1);
+    assert!(matches!(model.encode_chat("[", &chat), Err(Error::Malformed(_))));
+    assert!(matches!(
+        model.encode_chat("[{}]", &chat),
+        Err(Error::InvalidArgument(_))
+    ));
+    let unknown = ChatOptions {
+        template: "none".into(),
+        ..ChatOptions::default()
+    };
+    assert!(matches!(model.encode_chat(HOLA, &unknown), Err(Error::NotFound(_))));
+
+    let eight = Options {
+        min_tokens: 8,
+        stop: vec![Stop::Token(end)],
+        ..tokens(8)
+    };
+    let odd = "\"\\\n\u{1}<|im_end|>";
+    let quoted = r#"[{"role": "user", "content": "\"\\\u000a\u0001<|im_end|>"}]"#;
+    for (question, messages) in [("hola", HOLA), (odd, quoted)] {
+        let ids = model.encode_chat(messages, &chat).unwrap();
+        let whole = engine.complete(&ids, &eight).unwrap();
+        assert_eq!(whole[0].tokens.len(), 8);
+        assert_eq!(engine.ask(question, None, &eight).unwrap(), whole[0].text);
+    }
+}
+
+#[test]
+fn sequences_keep_what_has_not_changed() {
+    let engine = engine();
+    let model = engine.model();
+    let mut s = engine.sequence().unwrap();
+    let ids = model.encode_chat(HOLA, &ChatOptions::default()).unwrap();
+    assert_eq!(s.keep(&ids).unwrap(), 0);
+    s.extend(&ids).unwrap();
+    assert_eq!(s.keep(&ids[..5]).unwrap(), 5);
+    assert_eq!(s.tokens().unwrap(), ids[..5]);
+    assert_eq!(s.messages().unwrap(), "[]");
+
+    let answer = |text| {
+        let mut ids = model.encode(text, false).unwrap();
+        ids.push(model.token("<|im_end|>").unwrap().unwrap());
+        Options {
+            hook: forced(ids),
+            ..Options::default()
+        }
+    };
+    let mut talk = engine.sequence().unwrap();
+    talk.ask("hola", None, &answer("ola")).unwrap();
+    let (state, said) = (talk.save().unwrap(), talk.messages().unwrap());
+    let expected = r#"[{"role": "user", "content": "hola"}, {"role": "assistant", "content": "ola"}]"#;
+    assert_eq!(said, expected);
+    let mut restored = engine.restore(&state).unwrap();
+    restored.set_messages(&said);
+    let mut copy = talk.fork().unwrap();
+    for s in [&mut talk, &mut restored, &mut copy] {
+        let held = s.tokens().unwrap().len() as i64;
+        let mut stream = s.ask_stream("who", None, &answer("me")).unwrap();
+        assert_eq!(stream.by_ref().collect::<Result<String, _>>().unwrap(), "me");
+        assert!(stream.completion().prompt_tokens < held);
+        drop(stream);
+        let closed = ChatOptions {
+            end: ChatEnd::Closed,
+            ..ChatOptions::default()
+        };
+        let mut ids = model.encode_chat(&s.messages().unwrap(), &closed).unwrap();
+        ids.pop(); // a line feed
+        assert_eq!(s.tokens().unwrap(), ids);
+    }
+    let refused = Options {
+        top_p: Some(7.0),
+        ..Options::default()
+    };
+    assert!(copy.ask_stream("x", None, &refused).is_err());
+    assert_eq!(copy.messages().unwrap(), talk.messages().unwrap());
+    copy.set_messages("[5]");
+    assert!(copy.ask("x", None, &tokens(1)).is_err());
+}
+
 /// Threads on one engine, some of which leave early: every answer is as that of an engine with one request at a time.
 #[test]
 fn many_threads() {
