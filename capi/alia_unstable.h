@@ -19,6 +19,14 @@ extern "C" {
 ALIA_API alia_status alia_device_roofs(const char* device, uint64_t device_length, int32_t threads, char** json,
                                        uint64_t* length);
 
+/* Every device that this library knows here, those that cannot be opened too: a JSON object with "devices" (the best
+ * first, each with "name" as alia_model_options takes it, "usable", "reason" where it is not, and of a card "title" and
+ * "memory_bytes"), "auto" (the name that "auto" stands for), "threads" (of CPU devices where none are asked for), and
+ * "cuda": "built" (into this library), "driver" and "runtime" (the newest CUDA of the driver and the one of this
+ * library, such as "12.4"; null: none) and, where there are no cards, "reason". Opens no device. Owned: free with
+ * alia_text_free. Errors: ALIA_OUT_OF_MEMORY. */
+ALIA_API alia_status alia_devices(char** json, uint64_t* length);
+
 /* ---- Importance ---- */
 
 /* Flags of alia_imatrix. */

@@ -1,10 +1,57 @@
-// What a device reaches at best.
+// Which devices there are, and what one reaches at best.
 #include "capi/alia_unstable.h"
 #include "capi/border.h"
 #include "capi/json_writer.h"
 #include "engine/model.h"
 
+namespace alia::capi {
+namespace {
+
+void write_version(JsonWriter& json, int version) {
+    if (version == 0) return json.null();
+    json.text(std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10));
+}
+
+std::string describe(const MachineReport& machine) {
+    JsonWriter json;
+    json.open('{');
+    json.key("devices").open('[');
+    for (const DeviceReport& device : machine.devices) {
+        json.open('{');
+        json.key("name").text(device.name);
+        json.key("usable").boolean(device.reason.empty());
+        if (!device.reason.empty()) json.key("reason").text(device.reason);
+        if (!device.title.empty()) json.key("title").text(device.title);
+        if (device.memory > 0) json.key("memory_bytes").integer(device.memory);
+        json.close('}');
+    }
+    json.close(']');
+    json.key("auto").text(machine.chosen);
+    json.key("threads").integer(machine.threads);
+    json.key("cuda").open('{');
+    json.key("built").boolean(machine.cuda);
+    json.key("driver");
+    write_version(json, machine.cuda_driver);
+    json.key("runtime");
+    write_version(json, machine.cuda_runtime);
+    if (!machine.cuda_reason.empty()) json.key("reason").text(machine.cuda_reason);
+    json.close('}');
+    json.close('}');
+    return json.out;
+}
+
+}  // namespace
+}  // namespace alia::capi
+
 using namespace alia::capi;
+
+alia_status alia_devices(char** json, uint64_t* length) {
+    return guard([&] {
+        not_null(json, "json");
+        not_null(length, "length");
+        give_text(describe(alia::describe_machine()), json, length);
+    });
+}
 
 alia_status alia_device_roofs(const char* device, uint64_t device_length, int32_t threads, char** json,
                               uint64_t* length) {

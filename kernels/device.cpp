@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/threads.h"
 #include "kernels/cuda/device.h"
 
 namespace alia {
@@ -32,6 +33,26 @@ std::unique_ptr<Device> Device::open(std::string_view name, const DeviceOptions&
     DeviceOptions chosen = options;
     const Kernels& kernels = find(name.empty() ? "auto" : name, chosen.ordinal);
     return std::make_unique<Device>(kernels, chosen);
+}
+
+MachineReport describe_machine() {
+    const cuda::Report cuda = cuda::report();
+    MachineReport machine{.threads = cpu::usable_processors(),
+                          .cuda = cuda.built,
+                          .cuda_driver = cuda.driver,
+                          .cuda_runtime = cuda.runtime,
+                          .cuda_reason = cuda.reason};
+    for (const cuda::Card& card : cuda.cards)
+        machine.devices.push_back(
+            {.name = card.name, .title = card.title, .memory = card.memory, .reason = card.reason});
+    for (const cpu::TableReport& table : cpu::reports()) {
+        const std::string reason = table.lacks.empty() ? "" : "the processor, or its system, lacks " + table.lacks;
+        machine.devices.push_back({.name = "cpu:" + std::string(table.kernels->name).substr(4), .reason = reason});
+    }
+    machine.devices.push_back({.name = "ref", .reason = {}});
+    for (const DeviceReport& device : machine.devices)
+        if (device.reason.empty() && machine.chosen.empty()) machine.chosen = device.name;
+    return machine;
 }
 
 Device::Device(const Kernels& k, const DeviceOptions& o) : kernels(k), options(o), stream(k.open(o)) {}

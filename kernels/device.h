@@ -2,7 +2,9 @@
 #pragma once
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "kernels/error.h"
 #include "kernels/ops.h"
@@ -25,6 +27,25 @@ class Device {
     const DeviceOptions options;
     Stream* const stream;
 };
+
+// A name that Device::open knows.
+struct DeviceReport {
+    std::string name;        // "cpu:avx2"
+    std::string title = {};  // a card's
+    int64_t memory = 0;      // a card's, bytes
+    std::string reason;      // why it cannot be opened here; "" where it can
+};
+
+// What there is on this machine for this build.
+struct MachineReport {
+    std::vector<DeviceReport> devices;      // the best first, those that cannot be opened too
+    std::string chosen;                     // the one that "auto" opens
+    int threads = 0;                        // of CPU devices where none are asked for
+    bool cuda = false;                      // built in
+    int cuda_driver = 0, cuda_runtime = 0;  // the newest CUDA of the driver, and the build's: 1000 major + 10 minor
+    std::string cuda_reason;                // why there are no cards
+};
+MachineReport describe_machine();
 
 // Memory on a device, freed with its owner. The device outlives it.
 class Buffer {

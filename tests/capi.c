@@ -120,6 +120,12 @@ static void test_open(void) {
     CHECK(strlen(json) == n && strstr(json, "\"total\": ") && strstr(json, "\"fits\": true"));
     alia_text_free(json);
 
+    BAD(alia_devices(NULL, &n), "json");
+    BAD(alia_devices(&json, NULL), "length");
+    CHECK(alia_devices(&json, &n) == ALIA_OK);
+    CHECK(strlen(json) == n && strstr(json, "{\"name\": \"cpu:base\", \"usable\": true}"));
+    alia_text_free(json);
+
     BAD(alia_device_roofs("cpu", 3, -1, &json, &n), "threads");
     BAD(alia_device_roofs(NULL, 3, 1, &json, &n), "device");
     BAD(alia_device_roofs("cpu", 3, 1, NULL, &n), "json");

@@ -28,6 +28,7 @@ homes = {
     "simdjson": ["engine/json", "bindings/cli/"],
     "utf8proc": ["engine/"],
     "CLI/": ["bindings/cli/"],
+    "histedit": ["bindings/cli/line_editor"],
     "benchmark/": ["benchmarks/kernels"],
     "cuda": ["kernels/cuda/"],
     "cublas": ["kernels/cuda/"],

@@ -5,7 +5,9 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 
+#include "bindings/cli/language.h"
 #include "bindings/cli/terminal.h"
 
 namespace cli {
@@ -17,6 +19,11 @@ using Ids = std::unique_ptr<int32_t, Free<int32_t, alia_ids_free>>;
 
 void check(alia_status status) {
     if (status != ALIA_OK) throw Failure(alia_error_message(), status);
+}
+
+bool concerns_one_request(alia_status s) {
+    return s == ALIA_INVALID_ARGUMENT || s == ALIA_NOT_FOUND || s == ALIA_IO || s == ALIA_MALFORMED ||
+           s == ALIA_UNSUPPORTED || s == ALIA_LIMIT || s == ALIA_CONTEXT_FULL;
 }
 
 alia_model_options options_of(const ModelChoice& choice, int32_t load) {
@@ -35,7 +42,7 @@ int32_t show_progress(void* bar, const alia_progress* p) {
 }
 
 Model open_model(const ModelChoice& choice, int32_t load) {
-    ProgressBar bar("loading");
+    ProgressBar bar(tr("loading"));
     alia_model_options options = options_of(choice, load);
     options.progress = show_progress;
     options.user = &bar;
@@ -91,6 +98,22 @@ std::vector<int32_t> end_tokens(alia_model* model) {
     uint64_t count = 0;
     check(alia_model_eos(model, &tokens, &count));
     return {tokens, tokens + count};
+}
+
+Stepper::Stepper(alia_engine* e) : engine(e) {
+    const alia_event empty = ALIA_EVENT_INIT;
+    events.fill(empty);
+}
+
+std::span<const alia_event> Stepper::step() {
+    uint32_t count = 0;
+    check(alia_engine_step(engine, events.data(), uint32_t(events.size()), &count));
+    return std::span(events).first(count);
+}
+
+const char* finish_name(int32_t finish) {
+    constexpr const char* names[] = {"none", "stop", "length", "context", "cancelled", "deadline", "error"};
+    return finish >= 0 && finish < int32_t(std::size(names)) ? names[finish] : "unknown";
 }
 
 std::vector<int32_t> parse_ids(std::string_view text, const std::string& source) {

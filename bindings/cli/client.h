@@ -1,7 +1,9 @@
 // alia.h with owners and exceptions.
 #pragma once
+#include <array>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -16,6 +18,8 @@ struct Failure : std::runtime_error {
         : std::runtime_error(message), status(s) {}
     alia_status status;
 };
+// Whether such a failure is a request's or a file's, and others can go on.
+bool concerns_one_request(alia_status);
 // Throws the thread's last failure unless the status is ALIA_OK.
 void check(alia_status);
 
@@ -58,6 +62,19 @@ std::optional<std::vector<int32_t>> encode_chat(alia_model*, const std::string& 
 std::vector<int32_t> turn_ends(alia_model*);  // tokens that end an assistant's turn, beside end_tokens
 std::string decode(alia_model*, const std::vector<int32_t>& ids, bool keep_special);
 std::vector<int32_t> end_tokens(alia_model*);
+
+// Steps of an engine on which many requests run.
+class Stepper {
+  public:
+    explicit Stepper(alia_engine*);
+    // The events of one step, or those that the last one had no room for. What they lend stays until the next call.
+    std::span<const alia_event> step();
+
+  private:
+    alia_engine* engine;
+    std::array<alia_event, 64> events;
+};
+const char* finish_name(int32_t finish);
 
 // Ids parted by white space; `source` names the text in errors.
 std::vector<int32_t> parse_ids(std::string_view text, const std::string& source);

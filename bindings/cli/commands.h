@@ -15,6 +15,10 @@ void add_run(CLI::App&, Run&);
 void add_info(CLI::App&, Run&);
 void add_plan(CLI::App&, Run&);
 void add_tokenize(CLI::App&, Run&);
+void add_chat(CLI::App&, Run&);
+void add_batch(CLI::App&, Run&);
+void add_embed(CLI::App&, Run&);
+void add_doctor(CLI::App&, Run&);
 void add_logits(CLI::App&, Run&);
 void add_bench(CLI::App&, Run&);
 void add_perplexity(CLI::App&, Run&);
@@ -23,6 +27,8 @@ void add_quantize(CLI::App&, Run&);
 
 // MODEL, --device and --threads.
 void add_model_options(CLI::App& command, ModelChoice&);
+// -n, --temp, --top-p, --top-k, --min-p and --seed.
+void add_sampling_options(CLI::App& command, alia_request_options&);
 // --kv.
 void add_cache_option(CLI::App& command, int32_t& format);
 

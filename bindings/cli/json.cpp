@@ -29,10 +29,9 @@ size_t character(std::string_view text) {
     return length;
 }
 
-// What `read` takes from the line's object.
+// What `read` takes from an object that `where` names in errors.
 template <class F>
-auto read_line(const std::string& line, int64_t number, F&& read) {
-    const std::string where = "line " + std::to_string(number) + ": ";
+auto read_object(const std::string& line, const std::string& where, F&& read) {
     try {
         od::parser parser;
         const simdjson::padded_string padded(line);
@@ -40,10 +39,14 @@ auto read_line(const std::string& line, int64_t number, F&& read) {
         auto result = read(document);
         return result;
     } catch (const simdjson::simdjson_error& e) {
-        throw Failure(where + e.what(), ALIA_MALFORMED);
+        throw Failure(where + ": " + e.what(), ALIA_MALFORMED);
     } catch (const Failure& e) {
-        throw Failure(where + e.what(), e.status);
+        throw Failure(where + ": " + e.what(), e.status);
     }
+}
+template <class F>
+auto read_line(const std::string& line, int64_t number, F&& read) {
+    return read_object(line, "line " + std::to_string(number), read);
 }
 
 template <class F>
@@ -55,14 +58,6 @@ auto at_pointer(const std::string& object, std::string_view pointer, F&& read) {
 }
 
 bool is_bytes(std::string_view key) { return key == "total" || key == "available" || key.ends_with("bytes"); }
-
-// Names come from files: no control character of theirs reaches the terminal.
-std::string visible(std::string_view text) {
-    std::string clean(text);
-    for (char& c : clean)
-        if (uint8_t(c) < 32 || c == 127) c = '?';
-    return clean;
-}
 
 std::string scalar(od::value value, std::string_view key) {
     switch (value.type().value()) {
@@ -135,6 +130,19 @@ std::string json_string(std::string_view text) {
     return out + "\"";
 }
 
+std::string visible(std::string_view text, size_t most) {
+    std::string clean;
+    for (size_t at = 0; at < text.size() && most > 0; --most) {
+        const size_t length = character(text.substr(at));
+        if (most == 1 && at + length < text.size()) return clean + "…";
+        const uint8_t first = uint8_t(text[at]), second = length > 1 ? uint8_t(text[at + 1]) : 0;
+        const bool control = first < 32 || first == 127 || (first == 0xC2 && second < 0xA0);
+        clean += length == 0 || control ? "?" : text.substr(at, length);
+        at += std::max<size_t>(length, 1);
+    }
+    return clean;
+}
+
 std::string list(const std::vector<int32_t>& ids) {
     std::string out = "[";
     for (int32_t id : ids) {
@@ -160,6 +168,39 @@ std::vector<int32_t> ids_of(const std::string& line, int64_t number) {
     });
 }
 
+std::string json_of(const Message& m) {
+    return "{\"role\": " + json_string(m.role) + ", \"content\": " + json_string(m.content) + "}";
+}
+
+std::string json_of(const std::vector<Message>& messages) {
+    std::string out = "[";
+    for (const Message& m : messages) out += (out.size() > 1 ? ", " : "") + json_of(m);
+    return out + "]";
+}
+
+std::vector<Message> messages_of(const std::string& file, const std::string& path) {
+    return read_object(file, path, [](od::document& d) {
+        std::vector<Message> messages;
+        for (od::object item : d["messages"].get_array()) {
+            Message m;
+            m.role = std::string_view(item["role"].get_string());
+            m.content = std::string_view(item["content"].get_string());
+            messages.push_back(std::move(m));
+        }
+        return messages;
+    });
+}
+
+ResultLine result_of(const std::string& text, const std::string& where) {
+    return read_object(text, where, [](od::document& d) {
+        ResultLine r;
+        r.line = d["line"].get_int64();
+        r.input = std::string_view(d["input"].get_string());
+        r.failed = d["error"].error() == simdjson::SUCCESS;
+        return r;
+    });
+}
+
 double number_at(const std::string& object, std::string_view pointer) {
     return at_pointer(object, pointer, [](od::value v) { return v.get_double().value(); });
 }
@@ -170,6 +211,33 @@ bool bool_at(const std::string& object, std::string_view pointer) {
 
 std::string string_at(const std::string& object, std::string_view pointer) {
     return at_pointer(object, pointer, [](od::value v) { return std::string(v.get_string().value()); });
+}
+
+std::string optional_string_at(const std::string& object, std::string_view pointer) {
+    od::parser parser;
+    const simdjson::padded_string padded(object);
+    od::document document = parser.iterate(padded);
+    std::string_view text;
+    return document.at_pointer(pointer).get_string().get(text) ? std::string() : std::string(text);
+}
+
+std::vector<Device> devices_at(const std::string& object) {
+    return at_pointer(object, "/devices", [](od::value v) {
+        std::vector<Device> devices;
+        for (od::object item : v.get_array()) {
+            Device d;
+            for (auto field : item) {
+                const std::string_view key = field.unescaped_key();
+                if (key == "name") d.name = std::string_view(field.value().get_string());
+                if (key == "title") d.title = std::string_view(field.value().get_string());
+                if (key == "reason") d.reason = std::string_view(field.value().get_string());
+                if (key == "usable") d.usable = field.value().get_bool();
+                if (key == "memory_bytes") d.memory = field.value().get_double();
+            }
+            devices.push_back(std::move(d));
+        }
+        return devices;
+    });
 }
 
 std::vector<std::pair<std::string, int64_t>> bytes_at(const std::string& object, std::string_view list,

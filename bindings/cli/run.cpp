@@ -5,6 +5,7 @@
 
 #include "bindings/cli/commands.h"
 #include "bindings/cli/json.h"
+#include "bindings/cli/language.h"
 #include "bindings/cli/terminal.h"
 
 namespace cli {
@@ -27,13 +28,10 @@ struct Prompt {
 // What the user wrote never becomes a special token.
 Prompt make_prompt(alia_model* model, const Options& o, std::string_view text) {
     if (!o.raw) {
-        auto message = [](const char* role, std::string_view content) {
-            return std::string("{\"role\": \"") + role + "\", \"content\": " + json_string(content) + "}";
-        };
-        std::string messages = "[";
-        if (o.system) messages += message("system", *o.system) + ", ";
-        messages += message("user", text) + "]";
-        if (auto ids = encode_chat(model, messages)) return {std::move(*ids), turn_ends(model)};
+        std::vector<Message> messages;
+        if (o.system) messages.push_back({"system", *o.system});
+        messages.push_back({"user", std::string(text)});
+        if (auto ids = encode_chat(model, json_of(messages))) return {std::move(*ids), turn_ends(model)};
         if (o.system)
             throw Failure(
                 "--system needs a chat template, or a vocabulary with <|im_start|> and <|im_end|>; leave it out");
@@ -109,11 +107,6 @@ void generate(Answer& answer, alia_engine* engine, const Prompt& prompt, const O
     answer.generation = seconds(first, last);
 }
 
-const char* finish_name(int32_t finish) {
-    constexpr const char* names[] = {"none", "stop", "length", "context", "cancelled", "deadline", "error"};
-    return finish >= 0 && finish < int32_t(std::size(names)) ? names[finish] : "unknown";
-}
-
 double peak_memory() {
     rusage usage = {};
     getrusage(RUSAGE_SELF, &usage);
@@ -132,12 +125,13 @@ void print_json(const Answer& a, uint64_t seed) {
 }
 
 void print_summary(const Answer& a) {
+    std::fputs(dim(), stderr);
     std::fprintf(
         stderr,
-        "%sload %.2f s; prompt %lld tokens, %.1f tokens/s; generated %lld tokens, %.1f tokens/s; peak memory %s", dim(),
+        tr("load %.2f s; prompt %lld tokens, %.1f tokens/s; generated %lld tokens, %.1f tokens/s; peak memory %s"),
         a.load, (long long)a.prompt_tokens, a.prompt_speed(), (long long)a.generated_tokens, a.speed(),
         human_bytes(peak_memory()).c_str());
-    if (a.finish != ALIA_FINISH_STOP) std::fprintf(stderr, "; ended by %s", finish_name(a.finish));
+    if (a.finish != ALIA_FINISH_STOP) std::fprintf(stderr, tr("; ended by %s"), finish_name(a.finish));
     std::fprintf(stderr, "%s\n", plain());
 }
 
@@ -174,26 +168,18 @@ int run(const Options& o) {
 void add_run(CLI::App& app, Run& chosen) {
     auto o = std::make_shared<Options>();
     CLI::App* command = app.add_subcommand("run", "Answer a prompt, or continue a text");
-    alia_request_options& r = o->request;
     add_model_options(*command, o->model);
     command->add_option("PROMPT", o->prompt, "the question or text (without it: standard input)");
     auto* system =
         command->add_option("--system", o->system, "the system message; without it the template's own, or none");
     command->add_flag("--raw", o->raw, "continue the text as it stands, without chat turns")->excludes(system);
-    command->add_option("-n", r.max_tokens, "tokens to generate at most (-1: until the answer or the context ends)")
-        ->capture_default_str();
-    command->add_option("--temp", r.temperature, "temperature; 0 takes the best token (-1: the checkpoint's, else 0)");
-    command->add_option("--top-p", r.top_p, "keep the best tokens whose probability reaches it (1: off)");
-    command->add_option("--top-k", r.top_k, "keep the best so many tokens (0: off)");
-    command->add_option("--min-p", r.min_p,
-                        "keep tokens of at least this share of the best one's probability (0: off)");
-    command->add_option("--seed", r.seed, "the same seed gives the same text")->capture_default_str();
+    add_sampling_options(*command, o->request);
     command->add_option("--ctx", o->context, "positions of the KV cache")->capture_default_str();
     add_cache_option(*command, o->cache);
     command->add_flag("--json", o->json, "one JSON object on standard output instead of text and summary");
     command->footer(
         "Follows the checkpoint's chat template; without one, ChatML where the vocabulary has <|im_start|> and\n"
-        "<|im_end|>. Special tokens written in PROMPT or --system stay plain letters. The first Ctrl-C ends the "
+        "<|im_end|>. Special tokens written in PROMPT or --system stay plain letters. The first Ctrl-C ends the\n"
         "answer, the second the program.\n"
         "Examples:\n"
         "  alia run model.gguf \"What is the capital of Spain?\" --system \"Answer in one sentence.\"\n"

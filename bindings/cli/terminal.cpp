@@ -14,6 +14,13 @@ volatile sig_atomic_t interrupt_seen = 0;
 
 void see_interrupt(int) { interrupt_seen = 1; }
 
+void watch(int flags) {
+    struct sigaction action = {};
+    action.sa_handler = see_interrupt;
+    action.sa_flags = flags;  // without SA_RESTART, so that waiting for input ends
+    sigaction(SIGINT, &action, nullptr);
+}
+
 bool colours() {
     const char* refused = std::getenv("NO_COLOR");
     return isatty(STDERR_FILENO) && !(refused && *refused);
@@ -53,11 +60,11 @@ void ProgressBar::show(int64_t done, int64_t total) {
     std::fflush(stderr);
 }
 
-void watch_interrupt() {
-    struct sigaction action = {};
-    action.sa_handler = see_interrupt;
-    action.sa_flags = int(SA_RESETHAND);
-    sigaction(SIGINT, &action, nullptr);
+void watch_interrupt() { watch(int(SA_RESETHAND)); }
+
+void watch_interrupts() {
+    interrupt_seen = 0;
+    watch(0);
 }
 
 bool interrupted() { return interrupt_seen != 0; }

@@ -31,6 +31,8 @@ class ProgressBar {
 
 // From now on the first Ctrl-C only sets the flag, and the second ends the program.
 void watch_interrupt();
+// From now on no Ctrl-C ends the program; forgets the one that was seen.
+void watch_interrupts();
 bool interrupted();
 
 }  // namespace cli

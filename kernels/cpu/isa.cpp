@@ -9,34 +9,60 @@
 namespace alia::cpu {
 namespace {
 
-// How many tables beyond the last one the processor, and the system that saves its registers, can run.
-int instruction_level() {
+constexpr const Kernels* all[] = {
+#if defined(__x86_64__)
+    &cpu_avx512bf16, &cpu_avx512, &cpu_avx2,
+#endif
+    &cpu_base};
+
+// What the table of a level, counted from the last one, needs beyond the one below it.
+struct Feature {
+    int level;
+    const char* name;
+    bool there;  // in the processor, and its registers saved by the system
+};
+
+std::vector<Feature> features() {
 #if defined(__x86_64__)
     unsigned a, b, c, d;
     const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);  // clang 14 does not know its name below
-    const bool avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512vnni");
-    const bool bf16 = avx512 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVX512BF16);
-    return bf16 ? 3 : avx512 ? 2 : avx2 ? 1 : 0;
+    const bool bf16 = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVX512BF16);
+    return {{1, "F16C", f16c},
+            {1, "AVX2", bool(__builtin_cpu_supports("avx2"))},
+            {1, "FMA", bool(__builtin_cpu_supports("fma"))},
+            {2, "AVX512F", bool(__builtin_cpu_supports("avx512f"))},
+            {2, "AVX512BW", bool(__builtin_cpu_supports("avx512bw"))},
+            {2, "AVX512VL", bool(__builtin_cpu_supports("avx512vl"))},
+            {2, "AVX512DQ", bool(__builtin_cpu_supports("avx512dq"))},
+            {2, "AVX512_VNNI", bool(__builtin_cpu_supports("avx512vnni"))},
+            {3, "AVX512_BF16", bf16}};
 #else
-    return 0;
+    return {};
 #endif
 }
 
 }  // namespace
 
+std::vector<TableReport> reports() {
+    const std::vector<Feature> known = features();
+    std::vector<TableReport> found;
+    for (int level = int(std::size(all)) - 1; const Kernels* kernels : all) {
+        std::string lacks;
+        for (const Feature& f : known)
+            if (f.level <= level && !f.there) lacks += (lacks.empty() ? "" : ", ") + std::string(f.name);
+        found.push_back({kernels, std::move(lacks)});
+        --level;
+    }
+    return found;
+}
+
 std::span<const Kernels* const> tables() {
-    static constexpr const Kernels* all[] = {
-#if defined(__x86_64__)
-        &cpu_avx512bf16,
-        &cpu_avx512,
-        &cpu_avx2,
-#endif
-        &cpu_base
-    };
-    return std::span(all).subspan(size_t(std::size(all) - 1 - instruction_level()));
+    static const size_t refused = [] {
+        size_t n = 0;
+        for (const TableReport& r : reports()) n += !r.lacks.empty();
+        return n;
+    }();
+    return std::span(all).subspan(refused);
 }
 
 const Kernels* find(std::string_view isa) {

@@ -61,6 +61,16 @@ int capability_of(int ordinal) {
     return 10 * major + minor;
 }
 
+// Why the kernels do not run on a card; "" where they do.
+std::string refusal(int ordinal, int capability) {
+    if (capability >= least_capability) return {};
+    char why[200];
+    std::snprintf(why, sizeof why,
+                  "cuda:%d has compute capability %d.%d and the kernels need 8.0 (Ampere) or newer: use \"cpu\"",
+                  ordinal, capability / 10, capability % 10);
+    return why;
+}
+
 int attribute(Queue& q, cudaDeviceAttr a) {
     int value = 0;
     check(q, cudaDeviceGetAttribute(&value, a, q.ordinal), "cudaDeviceGetAttribute");
@@ -127,11 +137,8 @@ const Kernels& find(std::string_view name, int& ordinal) {
     if (wanted >= cards)
         fail(Status::device_unavailable, "there is no \"%.*s\": the cards here are \"cuda:0\" to \"cuda:%d\"",
              int(name.size()), name.data(), cards - 1);
-    const int capability = capability_of(wanted);
-    if (capability < least_capability)
-        fail(Status::device_unavailable,
-             "cuda:%d has compute capability %d.%d and the kernels need 8.0 (Ampere) or newer: use \"cpu\"", wanted,
-             capability / 10, capability % 10);
+    if (const std::string why_not = refusal(wanted, capability_of(wanted)); !why_not.empty())
+        fail(Status::device_unavailable, "%s", why_not.c_str());
     ordinal = wanted;
     return table;
 }
@@ -141,6 +148,30 @@ int devices() {
     int usable = 0;
     for (int i = count_cards(why); i-- > 0;) usable += capability_of(i) >= least_capability;
     return usable;
+}
+
+Report report() {
+    Report r;
+    r.built = true;
+    char why[300] = "";
+    const int cards = count_cards(why);
+    r.reason = why;
+    cudaDriverGetVersion(&r.driver);
+    cudaRuntimeGetVersion(&r.runtime);
+    for (int i = 0; i < cards; ++i) {
+        Card card;
+        card.name = "cuda:" + std::to_string(i);
+        card.capability = capability_of(i);
+        card.reason = refusal(i, card.capability);
+        cudaDeviceProp properties;
+        if (cudaGetDeviceProperties(&properties, i) == cudaSuccess) {
+            card.title = properties.name;
+            card.memory = int64_t(properties.totalGlobalMem);
+        }
+        r.cards.push_back(std::move(card));
+    }
+    cudaGetLastError();
+    return r;
 }
 
 void check(Queue& q, cudaError_t e, const char* what) {
