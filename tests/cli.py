@@ -662,7 +662,7 @@ class Cli(unittest.TestCase):
         self.assertEqual(results[1]["text"], results[len(bad) + 2]["text"])
         self.assertEqual((results[2 + bad.index('{"prompt": "a", "temprature": 1}')]["error"]), '"temprature" is no field of a request')
         self.assertEqual([(r["id"], r["status"]) for r in results.values() if r.get("id") == "long"], [("long", "context_full")])
-        self.assertIn(f"{len(bad)} lines failed", self.error)
+        self.assertIn(f"alia: failed: {len(bad)};", self.error)
         again = self.batch([good, *bad, good], "--ctx", 128, code=1)
         self.assertEqual(again, results)
         self.assertIn(", 0 of them now", self.error)
@@ -717,7 +717,7 @@ class Cli(unittest.TestCase):
             if code == 130:
                 done = path.read_bytes().count(b"\n")
                 self.assertTrue(0 < done < 300)
-                self.assertRegex(error, rf"(?s){done} of 300 lines done.*the same command goes on with the other {300 - done} lines\n\Z")
+                self.assertRegex(error, rf"(?s){done} of 300 lines done.*interrupted; lines left: {300 - done}\. The same command goes on with them\n\Z")
         results = self.batch(lines)
         self.assertEqual([results[i + 1]["id"] for i in range(300)], list(range(300)))
         self.fresh("other.jsonl")

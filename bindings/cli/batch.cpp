@@ -195,11 +195,12 @@ int batch(const Options& o) {
     std::fprintf(stderr, "%s\n", plain());
     if (failed > 0) {
         std::fprintf(stderr, "%salia:%s ", red(), plain());
-        std::fprintf(stderr, tr("%zu lines failed; \"error\" in %s says why"), failed, o.out.c_str());
+        std::fprintf(stderr, tr("failed: %zu; \"error\" in %s says why"), failed, o.out.c_str());
         std::fputc('\n', stderr);
     }
     if (done < input.size()) {
-        std::fprintf(stderr, tr("interrupted: the same command goes on with the other %zu lines"), input.size() - done);
+        std::fprintf(stderr, tr("interrupted; lines left: %zu. The same command goes on with them"),
+                     input.size() - done);
         std::fputc('\n', stderr);
         return exit_interrupted;
     }
