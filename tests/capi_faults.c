@@ -1,7 +1,7 @@
 /* Whatever fails once - an allocation, a call of the system, a read that ends early - gives a typed error, loses
  * nothing, and the same call made again gives the same answer as ever; `abort` and its kin are never reached. Usage:
- * capi_faults MODEL [EVERY], a model without a tokenizer; EVERY 1 fails each call in turn, without it about a fortieth
- * of the later ones are left out. The program's own definitions stand before the C library's. */
+ * capi_faults MODEL, a model without a tokenizer. ALIA_FAULT_STEP 0 fails each call in turn; otherwise the steps from
+ * one to the next grow, by 1 for each so many calls. The program's own definitions stand before the C library's. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -363,11 +363,11 @@ static int run(int kind, long n, int shortened) {
     return more;
 }
 
-static void run_all(int kind, int every, int shortened) {
+static void run_all(int kind, int step, int shortened) {
     long n = 1;
     int runs = 0;
     errors = 0;
-    for (; !failures; n += every ? 1 : 1 + n / 40, ++runs) {
+    for (; !failures; n += step ? 1 + n / step : 1, ++runs) {
         long before = live;
         if (!run(kind, n, shortened)) break;
         /* What is made once for good may be made in a failing run; what leaks, leaks again. */
@@ -393,7 +393,8 @@ static void put(const char* name, const void* bytes, size_t n) {
 
 int main(int argc, char** argv) {
     if (argc < 2) return 2;
-    const int every = argc > 2 && atoi(argv[2]) == 1;
+    const char* given = getenv("ALIA_FAULT_STEP");
+    const int step = given ? atoi(given) : 8;
     snprintf(folder, sizeof folder, "/tmp/alia-faults-XXXXXX");
     CHECK(mkdtemp(folder) != NULL);
     snprintf(state_file, sizeof state_file, "%s/out", folder);
@@ -418,9 +419,9 @@ int main(int argc, char** argv) {
     right = digest;
     script();
     CHECK(digest == right && errors == 0);
-    run_all(calls, 1, 0);
-    run_all(calls, 1, 1);
-    run_all(memory, every, 0);
+    run_all(calls, step, 0);
+    run_all(calls, step, 1);
+    run_all(memory, step, 0);
     for (int i = 0; i < 4; ++i) {
         char name[512];
         snprintf(name, sizeof name, "%s/%s", folder, names[i]);

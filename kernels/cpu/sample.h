@@ -110,6 +110,8 @@ inline int32_t draw(const float* logits, int64_t n, const SampleRow& row, Candid
         const double reach = double(logits[t]) * row.inverse_temperature - best;
         if (reach < -37) continue;  // 1 - u is at least 2^-53
         const double u = uniform(row.seed, row.position, uint64_t(t));
+        // Most are out of reach by e^-reach >= 1 - reach + reach^2 / 2, which costs no exponential.
+        if (reach < 0 && (1 - u) * (1 - reach + reach * reach / 2) > 1.000001) continue;
         if (1 - u > std::exp(reach) * 1.000001) continue;
         if (const double x = score(t, u); x > best || (x == best && t < token)) best = x, token = int32_t(t);
     }
