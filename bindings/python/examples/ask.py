@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""ask.py MODEL QUESTION: the answer as a whole."""
+"""ask.py MODEL QUESTION [SYSTEM]: the answer as a whole; SYSTEM says how to answer."""
 import sys
 
 import alia
 
-if len(sys.argv) != 3:
+if len(sys.argv) not in (3, 4):
     sys.exit(__doc__)
-with alia.Model(sys.argv[1]) as model, alia.Engine(model) as engine:
-    print(engine.ask(sys.argv[2], max_tokens=200))
+path, question, *system = sys.argv[1:]
+with alia.Model(path) as model, alia.Engine(model) as engine:
+    print(engine.ask(question, system=system[0] if system else None, max_tokens=200))

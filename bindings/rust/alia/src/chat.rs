@@ -51,9 +51,9 @@ impl ChatOptions {
 }
 
 impl Model {
-    /// The text that the checkpoint's chat template makes of messages, JSON, a list of objects with a "role" and mostly a
-    /// "content"; without a template it is ChatML, where the vocabulary has it. To look at: [`encode_chat`](Model::encode_chat)
-    /// alone keeps what users wrote apart.
+    /// The text that the checkpoint's chat template makes of messages, JSON, a list of objects with a "role" and mostly
+    /// a "content"; without a template it is ChatML, where the vocabulary has it. To look at:
+    /// [`encode_chat`](Model::encode_chat) alone keeps what users wrote apart.
     pub fn render_chat(&self, messages: &str, options: &ChatOptions) -> Result<String, Error> {
         let (at, size) = (messages.as_ptr().cast(), messages.len() as u64);
         owned_text(|text, length| unsafe {
@@ -67,7 +67,8 @@ impl Model {
         owned_ids(|ids, count| unsafe { sys::alia_chat_encode(self.handle(), at, size, &options.to_c(), ids, count) })
     }
 
-    /// The tokens that end an assistant's turn, beside [`eos`](Model::eos): for [`Options::stop`](crate::Options::stop).
+    /// The tokens that end an assistant's turn, beside [`eos`](Model::eos): for
+    /// [`Options::stop`](crate::Options::stop).
     pub fn chat_stops(&self) -> Result<Vec<i32>, Error> {
         owned_ids(|ids, count| unsafe { sys::alia_chat_stops(self.handle(), ids, count) })
     }

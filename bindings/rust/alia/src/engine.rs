@@ -95,8 +95,8 @@ impl Engine {
         ))
     }
 
-    /// Answers a question, piece by piece: as the checkpoint's chat template writes it, or ChatML; else, without a `system`
-    /// message, as it stands. Whole conversations go by [`Model::encode_chat`].
+    /// Answers a question, piece by piece: as the checkpoint's chat template writes it, or ChatML; else, without a
+    /// `system` message, as it stands. Whole conversations go by [`Model::encode_chat`].
     pub fn ask_stream(
         &self,
         question: &str,

@@ -86,7 +86,8 @@ impl Sequence {
 
     /// See [`Engine::ask_stream`]. The conversation is written as a whole, since templates may change earlier turns, and
     /// tokens are processed from the first that differs from those that are there. A prompt that is no question,
-    /// [`keep`](Sequence::keep) and [`truncate`](Sequence::truncate) end it: the next question begins one behind what is there.
+    /// [`keep`](Sequence::keep) and [`truncate`](Sequence::truncate) end it: the next question begins one behind what
+    /// is there.
     pub fn ask_stream(&mut self, question: &str, system: Option<&str>, options: &Options) -> Result<Stream<'_>, Error> {
         let mut ids = self.tokens()?;
         let (before, said) = match &self.conversation {
