@@ -117,6 +117,12 @@ void Engine::State::settle(const Planned& p, int row, Tensor logits, std::span<c
     if (error) fail_job(job, *error);
 }
 
+namespace {
+[[noreturn]] void fail_damaged(const char* what) {
+    fail(Status::malformed, "the model's %s are not numbers: its weights are damaged", what);
+}
+}  // namespace
+
 // Logits and scores of the prompt's rows.
 void Engine::State::tell(Job& job, const Planned& p, int row, Tensor logits, int64_t first) {
     const int64_t from = std::max(first, job.told), end = std::min(first + p.work.count, job.prompt_end());
@@ -133,6 +139,7 @@ void Engine::State::tell(Job& job, const Planned& p, int row, Tensor logits, int
         const int64_t i = row + (position - from);
         const int32_t token = job.sequence->tokens()[size_t(position + 1 - job.sequence->dropped())];
         const SampleResult& r = results[size_t(i)];
+        if (r.count == 0) fail_damaged("logits");
         const auto found = std::find_if(r.candidates, r.candidates + r.count, [&](auto c) { return c.token == token; });
         float logit = found != r.candidates + r.count ? found->logit : 0;
         if (found == r.candidates + r.count)
@@ -160,6 +167,8 @@ void Engine::State::pool(Job& job, const Planned& p, std::span<const std::byte> 
     }
     std::transform(job.pooled.begin(), job.pooled.end(), job.embedding.begin(),
                    [&](double x) { return float(x * scale); });
+    if (!std::all_of(job.embedding.begin(), job.embedding.end(), [](float x) { return std::isfinite(x); }))
+        fail_damaged("hidden states");
     events.push_back({.kind = Event::Kind::embedding,
                       .request = job.ticket->id,
                       .values = job.embedding,

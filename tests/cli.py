@@ -383,7 +383,7 @@ class Cli(unittest.TestCase):
         self.assertRegex(table, r"(?m)^prompt 9 +[\d.]+ +[\d.]+ \.\. [\d.]+ +[\d.]+ of \w+$")
         self.assertNotIn("generate", table)
 
-    def test_bench_of_damaged_weights(self):
+    def test_damaged_weights(self):
         damaged = self.folder / "damaged"
         shutil.copytree(self.model, damaged)
         data = bytearray((damaged / "model.safetensors").read_bytes())
@@ -391,8 +391,14 @@ class Cli(unittest.TestCase):
         norm = json.loads(data[8:end])["model.norm.weight"]["data_offsets"]
         data[end + norm[0]:end + norm[1]] = b"\xff" * (norm[1] - norm[0])  # NaN
         (damaged / "model.safetensors").write_bytes(data)
-        self.alia("bench", damaged, "--prompt", "3", "--generate", "2", "--repeat", "1", code=1)
-        self.assertIn("damaged", self.error.replace(str(damaged), ""))
+        text = self.folder / "text.txt"
+        text.write_text("uno dos tres")
+        for command in (("bench", damaged, "--prompt", "3", "--generate", "2", "--repeat", "1"), ("run", damaged, "uno", "--raw"),
+                        ("run", damaged, "uno", "--json"), ("chat", damaged), ("embed", damaged, "uno"),
+                        ("perplexity", damaged, "--text", text)):
+            with self.subTest(command[0]):
+                self.alia(*command, code=1, stdin="uno\n")
+                self.assertRegex(self.error.replace(str(damaged), ""), "damaged|no finite numbers")
 
     # ---- Quality
 
@@ -811,23 +817,31 @@ class Cli(unittest.TestCase):
             def type(talk, text):
                 os.write(talk.ours, text.encode())
 
+            def prompt(talk):
+                """Waits for the prompt, and for the editor to have the terminal to itself: until then the system echoes."""
+                talk.until("> ")
+                end = time.monotonic() + 60
+                while termios.tcgetattr(talk.ours)[3] & termios.ICANON:
+                    self.assertLess(time.monotonic(), end)
+                    time.sleep(0.01)
+
         talk = Talk()
         try:
             talk.until("Ctrl-D leaves")
-            talk.until("> ")
+            talk.prompt()
             talk.type("holaXY\x7f\x7f, \u00e1\n")  # with two letters taken back
             talk.until("\u00e1\r\n")
             self.assertTrue(select.select([talk.ours], [], [], 60)[0])  # the answer comes
             talk.type("\x03")
             talk.until("ended by cancelled\r\n")
-            talk.until("> ")
+            talk.prompt()
             talk.type("half a line")
             talk.until("half a line")
             talk.type("\x03")
-            talk.until("> ")
+            talk.prompt()
             talk.type("/save " + str(self.folder / "talk.json") + "\n")
             talk.until("2 messages in")
-            talk.until("> ")
+            talk.prompt()
             talk.type("\x04")
             self.assertEqual(talk.process.wait(timeout=60), 0)
             messages = json.loads((self.folder / "talk.json").read_text())["messages"]
@@ -840,11 +854,11 @@ class Cli(unittest.TestCase):
             os.close(talk.ours)
         talk = Talk()
         try:
-            talk.until("> ")
+            talk.prompt()
             talk.type("\x1b[A\x1b[A")  # two lines up in the history
             talk.until("hola, ")
             talk.type("\x03")
-            talk.until("> ")
+            talk.prompt()
             talk.type("/quit\n")
             self.assertEqual(talk.process.wait(timeout=60), 0)
         finally:

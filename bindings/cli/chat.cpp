@@ -101,8 +101,7 @@ class Chat {
             std::fflush(stdout);
         }
         if (event.kind != ALIA_EVENT_FINISHED) return;
-        if (event.finish == ALIA_FINISH_ERROR)
-            throw Failure(std::string(event.message, event.message_length), event.status);
+        check(event);
         answer.finish = event.finish;
         answer.generated_tokens = event.generated_tokens;
     }

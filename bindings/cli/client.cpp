@@ -21,6 +21,11 @@ void check(alia_status status) {
     if (status != ALIA_OK) throw Failure(alia_error_message(), status);
 }
 
+void check(const alia_event& event) {
+    if (event.finish == ALIA_FINISH_ERROR)
+        throw Failure(std::string(event.message, event.message_length), event.status);
+}
+
 bool concerns_one_request(alia_status s) {
     return s == ALIA_INVALID_ARGUMENT || s == ALIA_NOT_FOUND || s == ALIA_IO || s == ALIA_MALFORMED ||
            s == ALIA_UNSUPPORTED || s == ALIA_LIMIT || s == ALIA_CONTEXT_FULL;

@@ -22,6 +22,8 @@ struct Failure : std::runtime_error {
 bool concerns_one_request(alia_status);
 // Throws the thread's last failure unless the status is ALIA_OK.
 void check(alia_status);
+// Throws what the event says where its request has failed.
+void check(const alia_event&);
 
 template <class T, auto free>
 struct Free {

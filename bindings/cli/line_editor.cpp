@@ -122,16 +122,18 @@ bool LineEditor::on_terminal() const { return terminal != nullptr; }
 
 std::optional<std::string> LineEditor::read() {
     if (terminal) return terminal->read();
-    std::string line;
-    for (int c; (c = std::getc(stdin)) != '\n';) {
-        if (c == EOF && std::ferror(stdin)) {
-            if (interrupted()) return "";
-            throw Failure(std::string("standard input: ") + std::strerror(errno), ALIA_IO);
-        }
-        if (c == EOF && line.empty()) return {};
-        if (c == EOF) break;
-        line += char(c);
+    size_t end;
+    while ((end = typed.find('\n')) == typed.npos && !over) {
+        if (!wait_for_input()) return "";
+        char bytes[4096];
+        const ssize_t n = ::read(STDIN_FILENO, bytes, sizeof bytes);
+        if (n < 0 && errno != EINTR) throw Failure(std::string("standard input: ") + std::strerror(errno), ALIA_IO);
+        over = n == 0;
+        if (n > 0) typed.append(bytes, size_t(n));
     }
+    if (typed.empty()) return {};
+    std::string line = typed.substr(0, end);
+    typed.erase(0, end == typed.npos ? end : end + 1);
     return line;
 }
 

@@ -23,6 +23,8 @@ class LineEditor {
   private:
     struct Terminal;
     std::unique_ptr<Terminal> terminal;
+    std::string typed;  // elsewhere: what was read and not given out yet
+    bool over = false;  // and there is no more
 };
 
 }  // namespace cli

@@ -48,6 +48,7 @@ int logits(const Options& o) {
         uint32_t count = 0;
         check(alia_engine_step(engine.get(), &event, 1, &count));
         if (count == 0) continue;
+        check(event);
         if (event.kind == ALIA_EVENT_LOGITS) {
             if (!file) file.emplace(o.out, int64_t(ids.size()), event.columns);
             file->write(event.values, event.rows * event.columns);

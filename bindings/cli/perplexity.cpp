@@ -48,6 +48,7 @@ class Reading {
             uint32_t count = 0;
             check(alia_engine_step(engine.get(), &event, 1, &count));
             if (count == 0) continue;
+            check(event);
             if (event.kind == ALIA_EVENT_FINISHED) break;
             if (event.kind == ALIA_EVENT_LOGITS) take(event, chunk, scores);
         }

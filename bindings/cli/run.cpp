@@ -56,6 +56,7 @@ struct Answer {
 };
 
 void take(Answer& answer, const alia_event& event, const Options& o) {
+    check(event);
     if (event.kind == ALIA_EVENT_TOKEN) answer.ids.push_back(event.token);
     if (event.kind == ALIA_EVENT_FINISHED) {
         answer.finish = event.finish;

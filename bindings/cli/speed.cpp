@@ -162,8 +162,7 @@ class Bench {
             check(alia_engine_step(engine, &event, 1, &count));
             bar.show(done, total);
             if (count == 0) continue;
-            if (event.finish == ALIA_FINISH_ERROR)
-                throw Failure(std::string(event.message, event.message_length), event.status);
+            check(event);
             if (event.kind == kind) --wanted;
         }
     }

@@ -17,7 +17,7 @@ void see_interrupt(int) { interrupt_seen = 1; }
 void watch(int flags) {
     struct sigaction action = {};
     action.sa_handler = see_interrupt;
-    action.sa_flags = flags;  // without SA_RESTART, so that waiting for input ends
+    action.sa_flags = flags | int(SA_RESTART);  // a write that it meets goes on; `poll` ends at it all the same
     sigaction(SIGINT, &action, nullptr);
 }
 
