@@ -893,4 +893,4 @@ class Cli(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1], verbosity=1)
+    unittest.main(argv=[sys.argv[0], *os.environ.get("ALIA_CLI_TESTS", "").split()], verbosity=1)

@@ -170,7 +170,7 @@ TEST_CASE("whichever allocation fails, one request fails at most and the engine 
         right = answers_of(script);
     }
     int64_t n = 1;
-    for (bool reached = true; reached; n += 1 + n / 40) {
+    for (bool reached = true; reached; n += 1 + n / 12) {
         const int64_t before = live;
         {
             std::unique_ptr<Engine> engine;
