@@ -50,6 +50,7 @@ def additions(old, old_numbers, new, new_numbers):
 def describe(library, to):
     subprocess.run(["abidw", "--exported-interfaces-only", "--no-show-locs", "--no-comp-dir-path", "--no-corpus-path", library,
                     "--out-file", to], check=True)
+    to.write_text(to.read_text().replace(f"{root}/", ""))
 
 
 def changes(description, library, promised):
