@@ -19,11 +19,6 @@ namespace {
 const std::string models = std::string(TEST_DATA) + "/models/";
 constexpr int64_t context = 320;
 
-long from_environment(const char* name, long otherwise) {
-    const char* text = std::getenv(name);
-    return text ? std::atol(text) : otherwise;
-}
-
 // What a request is told, with the bits of every number.
 struct Answer {
     std::vector<int32_t> tokens;

@@ -14,11 +14,6 @@ namespace {
 
 const std::string models = std::string(TEST_DATA) + "/models/";
 
-long from_environment(const char* name, long otherwise) {
-    const char* text = std::getenv(name);
-    return text ? std::atol(text) : otherwise;
-}
-
 // One row of logits for each position of `ids`, which come in the given counts.
 using LogitRows = std::vector<std::vector<float>>;
 

@@ -1,5 +1,6 @@
-// What tests of whole models share: running ids through an engine, and reading .npy files.
+// What tests of whole models share: running ids through an engine, reading .npy files, and budgets.
 #pragma once
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -13,6 +14,12 @@ inline std::string read_file(const std::string& path) {
     std::ifstream f(path, std::ios::binary);
     if (!f) throw std::runtime_error("cannot read " + path);
     return {std::istreambuf_iterator<char>(f), {}};
+}
+
+// A budget that scripts/test sets, or `otherwise`.
+inline long from_environment(const char* name, long otherwise) {
+    const char* text = std::getenv(name);
+    return text ? std::atol(text) : otherwise;
 }
 
 inline std::vector<int32_t> read_ids(const std::string& path) {
