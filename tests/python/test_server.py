@@ -375,18 +375,19 @@ class TestLimits(WithServer):
         cancelled, cancel = [], Dispatcher.cancel
 
         def counted(dispatcher, request):
-            cancelled.append(server.engine.counters["steps"])
             cancel(dispatcher, request)
+            cancelled.append(server.engine.counters["steps"])
 
         with mock.patch.object(Dispatcher, "cancel", counted), self.serving(context=16384, chunk=1) as server:
             def settled():
-                until(lambda: not server.engine.counters["running"], 5)
+                until(lambda: cancelled and not server.engine.counters["running"], 5)
                 self.assertLessEqual(server.engine.counters["steps"], cancelled.pop() + 2)  # the one that ran, and one that ends it
                 self.assertEqual(cancelled, [])
 
             counters = lambda: server.engine.counters  # noqa: E731
             stream = self.send("POST", CHAT, {"messages": USER, "stream": True, **ENDLESS}, server=server)
             self.assertIn(b"assistant", stream.readline())
+            until(lambda: counters()["running"])
             stream.close()
             stream.connection.close()
             settled()
