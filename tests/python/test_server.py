@@ -380,7 +380,7 @@ class TestLimits(WithServer):
 
         with mock.patch.object(Dispatcher, "cancel", counted), self.serving(context=16384, chunk=1) as server:
             def settled():
-                until(lambda: cancelled and not server.engine.counters["running"], 5)
+                until(lambda: cancelled and not server.engine.counters["running"])
                 self.assertLessEqual(server.engine.counters["steps"], cancelled.pop() + 2)  # the one that ran, and one that ends it
                 self.assertEqual(cancelled, [])
 
