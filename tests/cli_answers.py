@@ -19,6 +19,20 @@ from tiny_chat import letters
 
 
 class Answers(WithProgram):
+    def endless(self):
+        """A copy of the model that never ends a greedy answer: the logits of its end tokens are 0."""
+        folder = self.folder / "endless"
+        if not folder.exists():
+            shutil.copytree(self.model, folder)
+            weights = bytearray((folder / "model.safetensors").read_bytes())
+            header = struct.unpack("<Q", weights[:8])[0]
+            head = json.loads(weights[8:8 + header])["lm_head.weight"]
+            start, row = 8 + header + head["data_offsets"][0], 4 * head["shape"][1]
+            for token in (END, 2):
+                weights[start + token * row:start + (token + 1) * row] = bytes(row)
+            (folder / "model.safetensors").write_bytes(weights)
+        return folder
+
     # ---- Generation
 
     def test_run_in_chatml(self):
@@ -94,11 +108,19 @@ class Answers(WithProgram):
 
     # ---- Batches
 
-    def batch(self, lines, *options, code=0, name="results.jsonl"):
+    def templated(self):
+        """A copy of the model with another chat template."""
+        folder = self.folder / "templated"
+        if not folder.exists():
+            shutil.copytree(self.model, folder)
+            (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }} {{ m.content }}{% endfor %}")
+        return folder
+
+    def batch(self, lines, *options, code=0, name="results.jsonl", model=None):
         """The results by line."""
         path = self.folder / "batch.jsonl"
         path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
-        self.alia("batch", self.model, path, "--out", self.folder / name, *options, code=code)
+        self.alia("batch", model or self.model, path, "--out", self.folder / name, *options, code=code)
         results = [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
         self.assertEqual(len({r["line"] for r in results}), len(results))
         return {r.pop("line"): r for r in results}
@@ -139,7 +161,7 @@ class Answers(WithProgram):
         results = self.batch([good, *bad, good], "--ctx", 128, code=1)
         self.assertEqual(sorted(results), list(range(1, len(bad) + 3)))
         for i, line in enumerate(bad, 2):
-            self.assertEqual(sorted(results[i]), ["error", "id", "input", "status"], line)
+            self.assertEqual(sorted(results[i]), ["error", "id", "input", "model", "options", "status"], line)
         self.assertEqual(results[1]["text"], results[len(bad) + 2]["text"])
         self.assertEqual((results[2 + bad.index('{"prompt": "a", "temprature": 1}')]["error"]), '"temprature" is no field of a request')
         self.assertEqual([(r["id"], r["status"]) for r in results.values() if r.get("id") == "long"], [("long", "context_full")])
@@ -164,11 +186,23 @@ class Answers(WithProgram):
         # Lines may be added behind; what has results must be as it was.
         more = self.batch([*lines, {"prompt": "mar", "max_tokens": 2}])
         self.assertEqual({k: v for k, v in more.items() if k <= 30}, whole)
-        for changed, options in (([{**lines[0], "id": 99}, *lines[1:]], []), (lines[1:], []), ([], []), (lines, ["--seed", "1"]), (lines, ["--system", "x"])):
-            path.write_bytes(full)
-            self.batch(changed, *options, code=1)
-            self.assertRegex(self.error, r"\Aalia: .*results\.jsonl: its result of line \d+ is not of that line")
-            self.assertEqual(path.read_bytes(), full)
+        def refused(wanted, changed, *options, model=None):
+            for start in (full, full[:ends[10]]):  # also where nothing is left to do
+                path.write_bytes(start)
+                self.batch(changed, *options, code=1, model=model)
+                self.assertRegex(self.error, rf"\Aalia: .*results\.jsonl: its result of line \d+ is {wanted}")
+                self.assertEqual(path.read_bytes(), start)
+        for changed in ([{**lines[0], "id": 99}, *lines[1:]], lines[1:], []):
+            refused("not of that line", changed)
+        for options in (["--seed", "1"], ["--system", "x"], ["--raw"], ["--ctx", "128"], ["-n", "5"]):
+            refused(r"of other options \(-n, ", lines, *options)
+        refused("of another model, --kv", lines, "--kv", "f32")
+        for change in (self.endless, self.templated):
+            refused("of another model, ", lines, model=change())
+        moved = self.folder / "moved"
+        shutil.copytree(self.model, moved)
+        path.write_bytes(full[:ends[10]])
+        self.assertEqual(self.batch(lines, model=moved), whole)
         for content in (b"{}\n", b"no\n", b'{"line": "1", "input": ""}\n', full + b"x\n", b"\0" * 9 + b"\n"):
             path.write_bytes(content)
             self.alia("batch", self.model, self.folder / "batch.jsonl", "--out", path, code=1)
@@ -219,20 +253,6 @@ class Answers(WithProgram):
         self.fresh()
 
     # ---- Conversations
-
-    def endless(self):
-        """A copy of the model that never ends a greedy answer: the logits of its end tokens are 0."""
-        folder = self.folder / "endless"
-        if not folder.exists():
-            shutil.copytree(self.model, folder)
-            weights = bytearray((folder / "model.safetensors").read_bytes())
-            header = struct.unpack("<Q", weights[:8])[0]
-            head = json.loads(weights[8:8 + header])["lm_head.weight"]
-            start, row = 8 + header + head["data_offsets"][0], 4 * head["shape"][1]
-            for token in (END, 2):
-                weights[start + token * row:start + (token + 1) * row] = bytes(row)
-            (folder / "model.safetensors").write_bytes(weights)
-        return folder
 
     def chat(self, text, *options, model=None, code=0):
         return [json.loads(line) for line in self.alia("chat", model or self.model, *options, "--json", stdin=text, code=code).splitlines()]

@@ -29,17 +29,35 @@ struct InputLine {
     std::string text, input;  // `input` is its fingerprint
 };
 
-// What shapes the answers beside the lines.
-std::string settings_of(const Options& o) {
+// The fingerprint of what shapes the answers beside the lines and the model.
+std::string options_fingerprint(const Options& o) {
     const alia_request_options& r = o.request;
     char text[300];
     std::snprintf(text, sizeof text, "%lld %.17g %.17g %d %.17g %llu %lld %d", (long long)r.max_tokens, r.temperature,
                   r.top_p, r.top_k, r.min_p, (unsigned long long)r.seed, (long long)o.context, o.raw);
-    return text + (o.system ? " " + json_string(*o.system) : "");
+    return fingerprint(text + (o.system ? " " + json_string(*o.system) : ""));
+}
+
+// The fingerprint of what answers: the state of a sequence without tokens is bound to the model's numbers, the cache's
+// format and the device's kernels; a message's tokens tell of tokenizer and chat template.
+std::string model_fingerprint(alia_model* model, alia_engine* engine) {
+    uint64_t sequence = 0, length = 0;
+    void* state = nullptr;
+    check(alia_sequence_new(engine, &sequence));
+    check(alia_sequence_save(engine, sequence, &state, &length));
+    const std::unique_ptr<void, Free<void, alia_bytes_free>> owner(state);
+    check(alia_sequence_free(engine, sequence));
+    std::string what(static_cast<const char*>(state), length);
+    try {
+        if (const auto ids = encode_chat(model, "[" + json_of(Message{"user", "a"}) + "]")) what += list(*ids);
+    } catch (const Failure& e) {  // a template may take no such message
+        what += e.what();
+    }
+    return fingerprint(what);
 }
 
 std::vector<InputLine> read_input(const Options& o) {
-    const std::string all = read_file(o.file), settings = settings_of(o);
+    const std::string all = read_file(o.file);
     std::vector<InputLine> lines;
     int64_t number = 1;
     for (size_t at = 0; at < all.size(); ++number) {
@@ -47,20 +65,36 @@ std::vector<InputLine> read_input(const Options& o) {
         std::string text = all.substr(at, end - at);
         at = end + 1;
         if (text.find_first_not_of(" \t\r") == text.npos) continue;
-        std::string input = fingerprint(settings, text);
+        std::string input = fingerprint(text);
         lines.push_back({number, std::move(text), std::move(input)});
     }
     return lines;
 }
 
-// Those that have no result yet. A result of another input means that the files do not belong together.
-std::vector<InputLine> without_results(std::vector<InputLine> lines, const BatchResults& results, const Options& o) {
+// Results of another input or under other options mean that the files do not belong together.
+void check_same_command(const std::vector<InputLine>& lines, const BatchResults& results, const Options& o) {
     std::map<int64_t, std::string> inputs;
     for (const InputLine& line : lines) inputs[line.number] = line.input;
-    for (const auto& [number, done] : results.done())
+    const std::string options = options_fingerprint(o);
+    for (const auto& [number, done] : results.done()) {
         if (const auto input = inputs.find(number); input == inputs.end() || input->second != done.input)
             throw Failure(o.out + ": its result of line " + std::to_string(number) + " is not of that line of " +
-                          o.file + ", or of other options; give another --out, or the same input and options");
+                          o.file + "; give another --out, or the same input");
+        if (done.options != options)
+            throw Failure(o.out + ": its result of line " + std::to_string(number) +
+                          " is of other options (-n, --temp, --top-k, --top-p, --min-p, --seed, --ctx, --raw or "
+                          "--system); give another --out, or the same options");
+    }
+}
+
+void check_same_model(const std::string& model, const BatchResults& results, const Options& o) {
+    for (const auto& [number, done] : results.done())
+        if (done.model != model)
+            throw Failure(o.out + ": its result of line " + std::to_string(number) +
+                          " is of another model, --kv or kind of device; give another --out, or the same model");
+}
+
+std::vector<InputLine> without_results(std::vector<InputLine> lines, const BatchResults& results) {
     std::erase_if(lines, [&](const InputLine& line) { return results.done().contains(line.number); });
     return lines;
 }
@@ -73,7 +107,16 @@ struct Running {
 class Batch {
   public:
     Batch(alia_model* model, alia_engine* engine, BatchResults& results, const Options& o)
-        : model(model), engine(engine), results(results), o(o), stepper(engine), stops(turn_ends(model)) {}
+        : model(model),
+          engine(engine),
+          results(results),
+          o(o),
+          stepper(engine),
+          stops(turn_ends(model)),
+          options_print(options_fingerprint(o)),
+          model_print(model_fingerprint(model, engine)) {
+        check_same_model(model_print, results, o);
+    }
 
     size_t running() const { return requests.size(); }
     int64_t generated() const { return tokens; }
@@ -122,10 +165,14 @@ class Batch {
         return encode(model, {{r.prompt, ALIA_PART_LITERAL}}, true);
     }
 
+    void append(const InputLine& line, bool failed, const std::string& members) {
+        results.append(line.number, {line.input, options_print, model_print, failed}, members);
+    }
+
     void fail(const InputLine& line, const std::string& id, alia_status status, std::string_view message) {
-        results.append(line.number, line.input, true,
-                       "\"id\": " + id + ", \"error\": " + json_string(message) +
-                           ", \"status\": " + json_string(alia_status_name(status)));
+        append(line, true,
+               "\"id\": " + id + ", \"error\": " + json_string(message) +
+                   ", \"status\": " + json_string(alia_status_name(status)));
     }
 
     void finish(const Running& r, const alia_event& event) {
@@ -133,10 +180,10 @@ class Batch {
         if (event.finish == ALIA_FINISH_ERROR)
             return fail(*r.line, r.id, event.status, {event.message, event.message_length});
         tokens += event.generated_tokens;
-        results.append(r.line->number, r.line->input, false,
-                       "\"id\": " + r.id + ", \"text\": " + json_string(r.text) + ", \"finish\": \"" +
-                           finish_name(event.finish) + "\", \"prompt_tokens\": " + std::to_string(event.prompt_tokens) +
-                           ", \"generated_tokens\": " + std::to_string(event.generated_tokens));
+        append(*r.line, false,
+               "\"id\": " + r.id + ", \"text\": " + json_string(r.text) + ", \"finish\": \"" +
+                   finish_name(event.finish) + "\", \"prompt_tokens\": " + std::to_string(event.prompt_tokens) +
+                   ", \"generated_tokens\": " + std::to_string(event.generated_tokens));
     }
 
     alia_model* model;
@@ -145,11 +192,13 @@ class Batch {
     const Options& o;
     Stepper stepper;
     const std::vector<int32_t> stops;
+    const std::string options_print, model_print;  // fingerprints
     std::map<uint64_t, Running> requests;
     int64_t tokens = 0;
 };
 
-// Runs the lines until they are done or an interrupt comes; gives the tokens that were generated.
+// Runs the lines until they are done or an interrupt comes; gives the tokens that were generated. Without lines it only
+// sees whether the results are of this model.
 int64_t answer(const std::vector<InputLine>& lines, size_t done_before, BatchResults& results, const Options& o) {
     const Model model = open_model(o.model);
     alia_engine_options options = ALIA_ENGINE_OPTIONS_INIT;
@@ -174,13 +223,14 @@ int64_t answer(const std::vector<InputLine>& lines, size_t done_before, BatchRes
 int batch(const Options& o) {
     const std::vector<InputLine> input = read_input(o);
     BatchResults results(o.out);
-    const std::vector<InputLine> lines = without_results(input, results, o);
+    check_same_command(input, results, o);
+    const std::vector<InputLine> lines = without_results(input, results);
     const size_t before = results.done().size();
     watch_interrupt();
     const auto start = std::chrono::steady_clock::now();
     int64_t tokens = 0;
     try {
-        if (!lines.empty()) tokens = answer(lines, before, results, o);
+        if (!input.empty()) tokens = answer(lines, before, results, o);
     } catch (const Failure& e) {
         if (e.status != ALIA_CANCELLED) throw;
     }
@@ -232,11 +282,13 @@ void add_batch(CLI::App& app, Run& chosen) {
         "\"id\", \"stop\" texts, \"metadata\" (not read), and max_tokens, min_tokens, temperature, top_k, top_p, "
         "min_p,\n"
         "seed, priority, deadline (milliseconds) and repetition_, frequency_ and presence_penalty in place of the\n"
-        "command's options. Results come in the order in which they are done: \"line\", \"input\" (a fingerprint), "
-        "\"id\",\n"
-        "\"text\", \"finish\" and counts of tokens, or \"error\" and \"status\". The same command after an "
-        "interruption goes\n"
-        "on where it was. Exit code 1 where a line failed.\n"
+        "command's options. Results come in the order in which they are done: \"line\", fingerprints (\"input\", "
+        "\"options\",\n"
+        "\"model\"), \"id\", \"text\", \"finish\" and counts of tokens, or \"error\" and \"status\". The same command "
+        "after an\n"
+        "interruption goes on where it was; one with another input, other options or another model is refused. Exit "
+        "code 1\n"
+        "where a line failed.\n"
         "Examples:\n"
         "  alia batch model.gguf questions.jsonl --out answers.jsonl -n 200\n"
         "  alia batch model.gguf questions.jsonl --out answers.jsonl --parallel 32 --positions 32768");

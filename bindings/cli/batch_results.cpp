@@ -38,22 +38,23 @@ void BatchResults::read() {
         const size_t end = all.find('\n', at);
         if (end == all.npos) break;
         const ResultLine r = result_of(all.substr(at, end - at), path + ", line " + std::to_string(number));
-        lines[r.line] = {r.input, r.failed};
+        lines[r.line] = {r.input, r.options, r.model, r.failed};
         at = end + 1;
     }
     if (at < all.size() && ftruncate(file, off_t(at)) != 0) fail();
 }
 
-void BatchResults::append(int64_t line, const std::string& input, bool failed, const std::string& members) {
-    const std::string text =
-        "{\"line\": " + std::to_string(line) + ", \"input\": " + json_string(input) + ", " + members + "}\n";
+void BatchResults::append(int64_t number, const Line& line, const std::string& members) {
+    const std::string text = "{\"line\": " + std::to_string(number) + ", \"input\": " + json_string(line.input) +
+                             ", \"options\": " + json_string(line.options) + ", \"model\": " + json_string(line.model) +
+                             ", " + members + "}\n";
     for (size_t at = 0; at < text.size();) {
         const ssize_t n = write(file, text.data() + at, text.size() - at);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) fail();
         at += size_t(n);
     }
-    lines[line] = {input, failed};
+    lines[number] = line;
     synced = false;
     if (const auto now = std::chrono::steady_clock::now(); now >= next_sync) {
         sync();
@@ -68,14 +69,9 @@ void BatchResults::sync() {
 
 void BatchResults::fail() const { throw Failure(path + ": " + std::strerror(errno), ALIA_IO); }
 
-std::string fingerprint(const std::string& settings, std::string_view line) {
+std::string fingerprint(std::string_view bytes) {
     uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
-    auto add = [&](std::string_view bytes) {
-        for (char c : bytes) hash = (hash ^ uint8_t(c)) * 0x100000001B3;
-    };
-    add(settings);
-    add("\n");
-    add(line);
+    for (char c : bytes) hash = (hash ^ uint8_t(c)) * 0x100000001B3;
     char text[20];
     std::snprintf(text, sizeof text, "%016llx", (unsigned long long)hash);
     return text;

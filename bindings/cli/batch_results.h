@@ -10,7 +10,7 @@ namespace cli {
 class BatchResults {
   public:
     struct Line {
-        std::string input;  // the fingerprint of what it answers
+        std::string input, options, model;  // fingerprints: of what it answers, and of what answered it
         bool failed = false;
     };
 
@@ -23,9 +23,9 @@ class BatchResults {
 
     const std::map<int64_t, Line>& done() const { return lines; }  // by the input's line, from 1
 
-    // The line's result: `members` is the inside of a JSON object. Its bytes are the system's when this returns, and on
-    // the disk a second later at most, or with sync().
-    void append(int64_t line, const std::string& input, bool failed, const std::string& members);
+    // The result of the input's line `number`: `members` is the inside of a JSON object. Its bytes are the system's
+    // when this returns, and on the disk a second later at most, or with sync().
+    void append(int64_t number, const Line& line, const std::string& members);
     void sync();
 
   private:
@@ -39,7 +39,6 @@ class BatchResults {
     std::chrono::steady_clock::time_point next_sync{};
 };
 
-// The fingerprint of a line under the settings that hold for all.
-std::string fingerprint(const std::string& settings, std::string_view line);
+std::string fingerprint(std::string_view bytes);
 
 }  // namespace cli

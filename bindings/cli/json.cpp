@@ -196,6 +196,8 @@ ResultLine result_of(const std::string& text, const std::string& where) {
         ResultLine r;
         r.line = d["line"].get_int64();
         r.input = std::string_view(d["input"].get_string());
+        r.options = std::string_view(d["options"].get_string());
+        r.model = std::string_view(d["model"].get_string());
         r.failed = d["error"].error() == simdjson::SUCCESS;
         return r;
     });

@@ -30,7 +30,7 @@ std::vector<Message> messages_of(const std::string& file, const std::string& pat
 // A line of a batch's results; `where` names it in errors.
 struct ResultLine {
     int64_t line;
-    std::string input;
+    std::string input, options, model;
     bool failed;  // it has an "error"
 };
 ResultLine result_of(const std::string& text, const std::string& where);
