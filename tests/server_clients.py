@@ -4,6 +4,7 @@ user would use it, and `schemathesis`, which draws requests from the server's ow
 import asyncio
 import collections
 import contextlib
+import io
 import json
 import os
 import random
@@ -79,6 +80,16 @@ def raised(kind, call, **attributes):
         assert attributes.items() <= vars(error).items(), vars(error)
         return error
     raise AssertionError(f"{kind.__name__} was not raised")
+
+
+def documented(url):
+    """The programs of docs/server.md."""
+    programs = re.findall(r"(?ms)^```python openai\n(.*?)^```$", (root / "docs/server.md").read_text())
+    assert programs
+    for program in programs:
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            exec(program.replace("http://127.0.0.1:8000", url), {})
+        assert said.getvalue(), program
 
 
 def answers(url):
@@ -221,6 +232,7 @@ def main(folder):
     with tempfile.TemporaryDirectory() as model:
         tiny.write(model)
         with serving(model) as (url, _):
+            documented(url)
             answers(url)
         with serving(model, "--queue", "1", "--sequences", "1", "--time-limit", "1", ALIA_API_KEYS="right") as (url, _):
             limits(url)

@@ -32,4 +32,5 @@ pub use stream::{Completion, Finish, Stream};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../../docs/rust.md")]
+#[doc = include_str!("../../../../docs/chat.md")]
 struct Docs;
