@@ -30,8 +30,8 @@
  *  - Arguments. NULL where a pointer is needed, a length beyond what memory can be, and a number out of its range are
  *    ALIA_INVALID_ARGUMENT; alia_error_item() names the argument.
  *  - What is not yet promised is in capi/alia_unstable.h, which includes this file.
- *  - The library prints nothing, installs no signal handler, uses no network, and runs nothing at exit. It may be
- *    unloaded once its handles are freed.
+ *  - The library prints nothing, installs no signal handler (and its threads take no signals), uses no network, and
+ *    runs nothing at exit. It may be unloaded once its handles are freed.
  *  - fork. The weights of a model and an engine belong to the process that opened them: in a child, alia_engine_open
  *    on an inherited model and every function of an inherited engine give ALIA_BAD_HANDLE; the text functions of an
  *    inherited model work, and freeing forgets the handle without freeing the memory. Once a first

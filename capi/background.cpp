@@ -1,6 +1,7 @@
 // Background mode: the thread that steps, and the events that wait.
 #include "capi/engine.h"
 #include "engine/attempt.h"
+#include "kernels/signals.h"
 
 namespace alia::capi {
 namespace {
@@ -31,7 +32,10 @@ void EngineHandle::start() {
     std::lock_guard hold(lock);
     if (running) fail(Status::busy, Place{{}, "engine"}, "runs in the background already");
     ending = false;
-    const auto error = attempt([&] { thread = std::thread([this] { loop(); }); });
+    const auto error = attempt([&] {
+        const NoSignals inherited;
+        thread = std::thread([this] { loop(); });
+    });
     if (error) fail(Status::out_of_memory, "the system gives no thread: %s", error->message);
     running = true;
 }
@@ -67,10 +71,16 @@ void EngineHandle::loop() {
     for (;;) {
         {
             std::unique_lock hold(lock);
-            work.wait(hold, [&] {
+            while (!ending) {
                 const bool room = kept.size() < most_kept && !failure;
-                return ending || (room && (woken || untaken > 0 || !(engine.idle() || engine.blocked())));
-            });
+                if (room && (woken || untaken > 0)) break;
+                const auto due = room ? engine.due() : Clock::time_point::max();
+                if (due <= Clock::now()) break;
+                if (due == Clock::time_point::max())
+                    work.wait(hold);
+                else
+                    work.wait_until(hold, due);
+            }
             if (ending) return;
             woken = false;
         }

@@ -205,7 +205,7 @@ alia_status alia_engine_idle(alia_engine* engine, int32_t* idle) {
         auto e = find_engine(engine);
         not_null(idle, "idle");
         // In this order: a step that has just left the engine idle still counts its events.
-        const bool nothing = (e->engine.idle() || e->engine.blocked()) && e->untaken == 0;
+        const bool nothing = e->engine.due() > alia::Clock::now() && e->untaken == 0;
         std::lock_guard hold(e->lock);
         *idle = nothing && e->kept.empty();
     });

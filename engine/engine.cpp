@@ -171,16 +171,18 @@ std::span<const Event> Engine::step() {
 }
 
 void Engine::State::run_step() {
-    bool newcomers;
+    bool changed;
     {
         std::lock_guard lock(mutex);
-        newcomers = !inbox.empty();
+        changed = !inbox.empty();
         scheduler.waiting.merge(inbox);
     }
     end_jobs();
     take_choices();
-    scheduler.admit(newcomers);
+    scheduler.admit(std::exchange(ended, false) || changed);
     scheduler.plan();
+    // From here on a job's events need no memory, so that a pass has an end for everybody.
+    events.reserve(events.size() + 6 * scheduler.running.size());
     pass(Role::generated, scheduler.generated);
     pass(Role::prompt, scheduler.prompt);
 }
@@ -234,12 +236,16 @@ void Engine::State::finish(Jobs& from, Job& job, Finish why) {
         ticket.prompt_done = true;
     }
     done.insert(from.extract(from.find(job)));
+    ended = true;
     std::lock_guard lock(mutex);
     queued -= !job.begun;
     deadlines -= job.request.deadline.has_value();
     ticket.jobs[size_t(job.completion)] = nullptr;
     if (--ticket.left > 0) return;
-    if (ticket.resident) ticket.resident->busy = false, ticket.resident->used = ++uses;
+    if (ticket.resident) {
+        ticket.resident->busy = ticket.resident->in_run = false;
+        ticket.resident->used = ++uses;
+    }
     tickets.erase(ticket.id);
 }
 
@@ -298,16 +304,16 @@ bool Engine::idle() const {
     return state->tickets.empty();
 }
 
-bool Engine::blocked() const {
+Clock::time_point Engine::due() const {
     std::lock_guard lock(state->mutex);
-    if (state->tickets.empty()) return false;
-    const auto now = Clock::now();
+    auto due = Clock::time_point::max();
     for (const auto& [id, ticket] : state->tickets) {
-        if (ticket->cancelled || (ticket->request.deadline && *ticket->request.deadline <= now)) return false;
+        if (ticket->cancelled) return Clock::time_point::min();
         for (const Job* job : ticket->jobs)
-            if (job && (!job->waits || job->chosen)) return false;
+            if (job && (!job->waits || job->chosen)) return Clock::time_point::min();
+        due = std::min(due, ticket->request.deadline.value_or(due));
     }
-    return true;
+    return due;
 }
 
 Counters Engine::counters() const {

@@ -30,7 +30,7 @@ struct Counters {
     int64_t pages = 0, pages_free = 0, pages_cached = 0;  // now; cached ones belong to no sequence
 };
 
-// One thread at a time steps the engine and uses its resident sequences. submit, cancel, choose, idle, blocked and
+// One thread at a time steps the engine and uses its resident sequences. submit, cancel, choose, idle, due and
 // counters may be called from any thread at any time and never wait for a step. A request's tokens and numbers do not
 // depend on what runs beside it, on how it was cut into steps, nor on what was cached, preempted or restored.
 class Engine {
@@ -58,8 +58,10 @@ class Engine {
     // one), invalid_argument (the length).
     void choose(uint64_t request, int completion, std::span<const float> logits);
 
-    bool idle() const;     // no request is waiting or running
-    bool blocked() const;  // there are requests, and each waits for choose(): a step would do nothing
+    bool idle() const;  // no request is waiting or running
+    // When a step next has something to do: min() now; max() not before another call, since every request, if there is
+    // any, waits for choose(); otherwise the first deadline of those.
+    Clock::time_point due() const;
     Counters counters() const;
 
     // Resident sequences: tokens with their roles and pages, which outlive requests. A request that names one continues

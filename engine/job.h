@@ -18,8 +18,9 @@ struct Job;
 struct Resident {
     explicit Resident(Cache& cache) : sequence(cache) {}
     Sequence sequence;
-    bool busy = false;  // a request has it, or a function works on it
-    uint64_t used = 0;  // the engine's count of uses when it was last let go
+    bool busy = false;    // a request has it, or a function works on it
+    bool in_run = false;  // that request runs, so that its pages are not for others. The stepping thread's
+    uint64_t used = 0;    // the engine's count of uses when it was last let go
 };
 
 // What the completions of a request share.

@@ -29,6 +29,7 @@ struct Engine::State {
     std::vector<std::byte> states;  // hidden states, on their way
     Buffer chosen_row;              // on the device
     Jobs done;                      // their events point to them until the next step
+    bool ended = false;             // jobs have ended since waiting ones were last looked at
     Counters work_done;             // by the stepping thread; `counts` is its copy
     std::optional<Error> failure;   // that came after events: the next step throws it
 

@@ -15,12 +15,12 @@ std::shared_ptr<Resident> Engine::State::find_resident(uint64_t sequence) const 
     return found->second;
 }
 
-// Gives up the pages of the one that has been unused for longest. Its tokens stay.
+// Gives up the pages of the one that has been unused for longest, of those that nothing runs on. Their tokens stay.
 bool Engine::State::drop_resident() {
     std::lock_guard lock(mutex);
     Resident* oldest = nullptr;
     for (const auto& [number, r] : residents)
-        if (!r->busy && !r->sequence.pages().empty() && (!oldest || r->used < oldest->used)) oldest = r.get();
+        if (!r->in_run && !r->sequence.pages().empty() && (!oldest || r->used < oldest->used)) oldest = r.get();
     if (oldest) oldest->sequence.drop_pages();
     return oldest;
 }

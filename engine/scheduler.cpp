@@ -24,8 +24,8 @@ Jobs::iterator Scheduler::next_waiting() {
     });
 }
 
-void Scheduler::admit(bool newcomers) {
-    if (!newcomers && !running.empty() && cache.pages.available() <= refused) return;
+void Scheduler::admit(bool changed) {
+    if (!changed && !running.empty() && cache.pages.available() <= refused) return;
     refused = -1;
     for (auto next = next_waiting(); next != waiting.end(); next = next_waiting()) {
         Job& job = **next;
@@ -51,7 +51,7 @@ void Scheduler::admit(bool newcomers) {
         }
         cached_tokens += found;
         if (job.generated == 0) job.cached = std::max(job.cached, found);
-        running.insert(std::move(node));
+        run(std::move(node));
     }
 }
 
@@ -68,8 +68,14 @@ bool Scheduler::make_room(const Job& job) {
     return true;
 }
 
+void Scheduler::run(Jobs::node_type job) {
+    if (Resident* resident = job.value()->ticket->resident.get()) resident->in_run = true;
+    running.insert(std::move(job));
+}
+
 void Scheduler::preempt(Jobs::iterator job) {
     (*job)->sequence->drop_pages();
+    if (Resident* resident = (*job)->ticket->resident.get()) resident->in_run = false;
     waiting.insert(running.extract(job));
     ++preemptions;
 }

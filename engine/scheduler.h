@@ -1,9 +1,9 @@
 // Which jobs run, what each adds to the cache in the next step, and who gives way where pages run out.
 //
 // In order of rank (Rank): each running job that draws gets its one token; the others share the step's budget of tokens
-// evenly, what is left over going to the first. A job that gets no pages takes those of unused resident sequences, then
-// those of the jobs below it, from the last one up, which wait again with all their tokens; a job with none below it
-// waits itself. The first job always has room, since the cache holds one sequence of the longest length.
+// evenly, what is left over going to the first. A job that gets no pages takes those of resident sequences that nothing
+// runs on, then those of the jobs below it, from the last one up, which wait again with all their tokens; a job with
+// none below it waits itself. The first job always has room, since the cache holds one sequence of the longest length.
 #pragma once
 #include "engine/job.h"
 #include "engine/runner.h"
@@ -24,7 +24,8 @@ class Scheduler {
     };
     Scheduler(const Limits&, const Model&, Cache&);
 
-    // Gives up the pages of the resident sequence that has been unused for longest. False where none has any.
+    // Gives up the pages of the resident sequence that no running request has and that has been unused for longest.
+    // False where none has any.
     std::function<bool()> drop_resident;
     // A job could not begin; it is in neither set any more.
     std::function<void(Jobs::node_type, const Error&)> failed;
@@ -33,13 +34,14 @@ class Scheduler {
     std::vector<Planned> generated, prompt;  // the next step's two passes
     int64_t preemptions = 0, cached_tokens = 0, begun = 0;
 
-    // Moves waiting jobs to the running ones. `newcomers`: some have come since the last time.
-    void admit(bool newcomers);
+    // Moves waiting jobs to the running ones. `changed`: jobs have come or ended since the last time.
+    void admit(bool changed);
     // Fills the two passes; every sequence in them has its pages.
     void plan();
 
   private:
     Jobs::iterator next_waiting();
+    void run(Jobs::node_type);
     bool begin(Job&);
     void preempt(Jobs::iterator);
     bool take_pages(Jobs::iterator, int64_t count);

@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/signals.h"
+
 namespace alia {
 
 // What `threads` stands for: 0 is as many as the machine and this process's affinity allow.
@@ -35,7 +37,10 @@ void run_workers(int threads, int64_t n, F&& f) {
     std::vector<std::future<void>> others;  // whose destruction waits for them
     const int64_t count = std::min<int64_t>(worker_count(threads), n);
     others.reserve(size_t(std::max<int64_t>(count, 1)));
-    for (int64_t t = 1; t < count; ++t) others.push_back(std::async(std::launch::async, serve));
+    {
+        const NoSignals inherited;
+        for (int64_t t = 1; t < count; ++t) others.push_back(std::async(std::launch::async, serve));
+    }
     serve();
     for (auto& other : others) other.get();
 }

@@ -261,6 +261,20 @@ static void test_waiting(alia_model* model) {
     CHECK(alia_engine_free(engine) == ALIA_OK);
     pthread_join(thread, &status);
     CHECK((intptr_t)status == ALIA_BAD_HANDLE);
+
+    /* A request that waits for its choice has a deadline all the same. */
+    alia_request_options o = plain(6);
+    alia_event event = ALIA_EVENT_INIT;
+    uint64_t request;
+    uint32_t count;
+    engine = open_engine(model, 8);
+    o.flags |= ALIA_REQUEST_CHOOSE, o.deadline = 200;
+    CHECK(alia_engine_start(engine) == ALIA_OK);
+    CHECK(alia_engine_submit(engine, prompt, prompt_count, &o, &request) == ALIA_OK);
+    do CHECK(alia_engine_next(engine, &event, 1, 20000, &count) == ALIA_OK && count == 1);
+    while (event.kind != ALIA_EVENT_FINISHED && !failures);
+    CHECK(event.finish == ALIA_FINISH_DEADLINE);
+    CHECK(alia_engine_free(engine) == ALIA_OK);
 }
 
 /* The model's files, read whole. */

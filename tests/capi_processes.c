@@ -1,6 +1,7 @@
 /* The C interface and the process around it: forks while other threads open, use and free handles, and exits in the
  * middle of a generation. Usage: capi_processes MODEL [WAY], with WAY as one that exits so. */
 #define _POSIX_C_SOURCE 200809L
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -98,6 +99,33 @@ static void test_forks(void) {
     CHECK(alia_model_free(shared_model) == ALIA_OK);
 }
 
+/* ---- Signals ---- */
+
+/* Only the program's own thread takes signals such as SIGINT, which it may wait for. */
+static void test_signals(void) {
+    alia_model_options o = ALIA_MODEL_OPTIONS_INIT;
+    alia_model* model;
+    int own = 0, others = 0;
+    o.threads = 3;
+    CHECK(alia_model_open(path, strlen(path), &o, &model) == ALIA_OK);
+    alia_engine* engine = open_engine(model, 4);
+    CHECK(alia_engine_start(engine) == ALIA_OK);
+    DIR* tasks = opendir("/proc/self/task");
+    for (struct dirent* task; tasks && (task = readdir(tasks));) {
+        char name[300], line[200];
+        snprintf(name, sizeof name, "/proc/self/task/%s/status", task->d_name);
+        FILE* f = task->d_name[0] == '.' ? NULL : fopen(name, "r");
+        while (f && fgets(line, sizeof line, f)) {
+            unsigned long long blocked;
+            if (sscanf(line, "SigBlk: %llx", &blocked) == 1) *((blocked >> (SIGINT - 1) & 1) ? &others : &own) += 1;
+        }
+        if (f) fclose(f);
+    }
+    if (tasks) closedir(tasks);
+    CHECK(others >= 3 && own >= 1 && own <= 2); /* a sanitizer may have a thread of its own */
+    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
+}
+
 /* ---- Exits ---- */
 
 /* A generation without end. */
@@ -173,6 +201,7 @@ int main(int argc, char** argv) {
     if (argc < 2) return 2;
     path = argv[1];
     if (argc > 2) return leave_so(argv[2]);
+    test_signals();
     test_exits(argv[0]);
     test_forks();
     printf("%s\n", failures ? "failed" : "all passed");

@@ -319,7 +319,7 @@ TEST_CASE("requests may be submitted and cancelled by any thread while another o
                 const uint64_t id = engine.submit(r);
                 const bool cancel = (t + i) % 3 == 0 && engine.cancel(id);
                 engine.counters();
-                engine.blocked();
+                engine.due();
                 std::lock_guard lock(mutex);
                 submitted[id] = cancel;
             }

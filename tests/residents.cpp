@@ -1,5 +1,6 @@
 // Sequences that outlive requests: forks, cuts, saved state and what is refused of it.
 #include <cstring>
+#include <map>
 #include <random>
 
 #include "engine/state.h"
@@ -224,4 +225,20 @@ TEST_CASE("pages of sequences that nothing runs on give way, and their tokens st
         CHECK(generate(engine, ask({4}, all[size_t(i)])) == generate(alone, ask({4}, twin)));
         alone.free_sequence(twin);
     }
+}
+
+TEST_CASE("pages of a sequence whose request still waits give way too") {
+    Engine engine(model(), {.context = 256, .sequences = 1}), alone(model(), {.context = 256, .positions = 1024});
+    const uint64_t a = engine.make_sequence(), twin = alone.make_sequence();
+    generate(engine, ask(counting(120), a));
+    generate(alone, ask(counting(120), twin));
+    const std::vector<int32_t> other(200, 3);
+    const uint64_t first = engine.submit(ask(other, 0)), second = engine.submit(ask({7}, a));
+    std::map<uint64_t, std::vector<int32_t>> told;
+    for (int steps = 0; !engine.idle() && steps < 100; ++steps)
+        for (const Event& e : engine.step())
+            if (e.kind == Event::Kind::token) told[e.request].push_back(e.token);
+    CHECK(engine.idle());
+    CHECK(told[first] == generate(alone, ask(other, 0)));
+    CHECK(told[second] == generate(alone, ask({7}, twin)));
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "kernels/signals.h"
 
 namespace alia {
 namespace {
@@ -111,6 +112,7 @@ Stream* open_pool(int threads, bool pin) {
         fail(Status::invalid_argument, "%d threads: it must be 0 (automatic) to 1024", threads);
     const auto count = size_t(threads ? threads : usable_processors());
     const std::vector<int> processors = pin ? allowed_processors() : std::vector<int>();
+    const NoSignals inherited;
     auto s = new Stream;
     try {
         s->shares = std::vector<Stream::Share>(count);

@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/signals.h"
+
 namespace alia::cuda {
 namespace {
 
@@ -23,7 +25,10 @@ void gather(void* to, const void* const* rows, int64_t count, int64_t bytes, int
     };
     std::vector<std::jthread> others;
     others.reserve(size_t(parts - 1));
-    for (int64_t i = 1; i < parts; ++i) others.emplace_back(part, i);
+    {
+        const NoSignals inherited;
+        for (int64_t i = 1; i < parts; ++i) others.emplace_back(part, i);
+    }
     part(0);
 }
 
