@@ -5,7 +5,11 @@ A page's blocks of C, of C++ and of Python, one behind the other, are a program 
 these are program.c, program.cpp and program.py. What is printed stands in the blocks of text behind them. On a tiny model only those
 are compared whose fence says `always`; with the chat model MODEL all are. Rust's blocks are doc tests, and with MODEL programs too.
 `openai` on a fence leaves it to tests/server_clients.py; `no_run` is for what installs or builds, and rare. A page in Spanish has
-the same blocks as the one in English, and the same headings and tables. The READMEs have a C program each."""
+the same blocks as the one in English, and the same headings and tables.
+
+The READMEs have a C program each, answer.c, and lines that begin with `$`: on the tiny model all of them run, with MODEL those whose
+output follows them, which must be that."""
+import json
 import os
 import re
 import subprocess
@@ -24,8 +28,9 @@ root = Path(__file__).resolve().parent.parent
 pages = ["c", "cpp", "python", "rust", "server", "chat"]
 most_not_run = 4
 warnings = "-Wall -Wextra -Wpedantic -Werror"
-compilers = {"c": ["cc", "-std=c11"], "cpp": ["c++", "-std=c++20"]}
 programs = {"c": "program.c", "cpp": "program.cpp", "python": "program.py"}
+built = "$(pkg-config --cflags --libs alia) -o program && ./program model.gguf"
+runs = {"c": f"cc -std=c11 program.c {built}", "cpp": f"c++ -std=c++20 program.cpp {built}", "python": "python3 -W error program.py"}
 fence = r"(?ms)^```(\w*) ?(\w*)\n(.*?)^```$"
 port = "127.0.0.1:8000"  # where the pages have the server
 
@@ -75,12 +80,12 @@ class Work:
     """A folder in which pages run: model.gguf, the tests, and the commands that the pages use."""
 
     def __init__(self, build, folder, model):
-        self.model, self.folder, build = model, folder / "work", Path(build).resolve()
+        self.model, self.folder, self.build = model, folder / "work", Path(build).resolve()
         self.folder.mkdir()
         prefix, commands = folder / "prefix", folder / "bin"
         subprocess.run(["cmake", "--install", build, "--prefix", prefix], check=True, stdout=subprocess.DEVNULL)
         libraries = next(prefix.rglob("libalia.so")).parent
-        alia = build / "bindings/cli/alia"
+        alia = self.build / "bindings/cli/alia"
         commands.mkdir()
         for name, command in {"cc": f"/usr/bin/cc {warnings}", "c++": f"/usr/bin/c++ {warnings}", "alia": alia, "python3": "/usr/bin/python3",
                               "curl": "/usr/bin/curl --silent --show-error --fail-with-body"}.items():
@@ -95,18 +100,13 @@ class Work:
         self.environment = os.environ | {
             "PATH": f"{commands}:{os.environ['PATH']}", "PKG_CONFIG_PATH": f"{libraries}/pkgconfig", "LD_LIBRARY_PATH": str(libraries),
             "ALIA_LIBRARY": str(libraries / "libalia.so"), "PYTHONPATH": str(root / "bindings/python"), "PYTHONDONTWRITEBYTECODE": "1",
-            "CARGO_TARGET_DIR": str(build / "rust"), "MODEL": str(self.folder / "model.gguf"), "LC_ALL": "C.UTF-8"}
+            "CARGO_TARGET_DIR": str(self.build / "rust"), "MODEL": str(self.folder / "model.gguf"), "LC_ALL": "C.UTF-8"}
 
     def run(self, *command):
         """What it prints."""
         done = subprocess.run([str(c) for c in command], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
-
-    def compiled(self, language, *flags, arguments=()):
-        libraries = self.run("pkg-config", "--cflags", "--libs", "alia").split()
-        self.run(*compilers[language], programs[language], *flags, "-o", "program", *libraries)
-        return self.run("./program", "model.gguf", *arguments)
 
     def rust(self, programs):
         """A crate beside the others', with a program for each block."""
@@ -120,6 +120,7 @@ class Work:
                        for i in range(len(programs)))
 
     def compare(self, where, printed, expected):
+        """`expected`: blocks of text."""
         for block in expected:
             assert block.word != "always" or block.text.strip() in printed, f"{where}: printed\n{printed}and not\n{block.text}"
         told = "".join(block.text for block in expected)
@@ -150,44 +151,74 @@ class Server:
 
 
 def run_page(work, name):
-    code, expected = defaultdict(list), defaultdict(list)  # of each language; of sh what its last block prints, at its place
+    code, expected, rust, steps = defaultdict(str), defaultdict(list), [], []  # a step: commands, and what they print
     for block in blocks(root / name):
-        if block.language != "text":
-            language = block.language
-        if block.word in ("", "always"):
-            (code if block.language != "text" or language == "sh" else expected)[language].append(block)
-    for language, group in code.items():
-        program = "".join(block.text for block in group)
-        if language in programs:
-            (work.folder / programs[language]).write_text(program)
-        if language in compilers and not any(programs[language] in block.text for block in code["sh"]):
-            work.compare(f"{name}, {language}", work.compiled(language), expected[language])
-        if language == "python":
-            work.compare(f"{name}, python", work.run("python3", "-W", "error", programs["python"]), expected["python"])
-        if language == "rust" and work.model:
-            work.compare(f"{name}, rust", work.rust([block.text for block in group]), expected["rust"])
+        if block.language == "text":
+            (steps[-1][1] if language == "sh" else expected[language]).append(block)
+            continue
+        language = block.language
+        if block.word:
+            continue
+        if language == "sh":
+            steps.append((block.text, []))
+        elif language == "rust":
+            rust.append(block.text)
+        else:
+            code[language] += block.text
+    for language in programs.keys() & code.keys():
+        (work.folder / programs[language]).write_text(code[language])
+        if not any(programs[language] in commands.split() for commands, _ in steps):
+            steps.append((runs[language], []))
+        [told] = [told for commands, told in steps if programs[language] in commands.split()]
+        told.extend(expected[language])
     with ExitStack() as servers:
-        address, printed = port, ""
-        for block in code["sh"]:
-            if block.language == "text":
-                work.compare(f"{name}, sh", printed, [block])
-            elif block.text.startswith("python3 -m alia.server"):
+        address = port
+        for commands, told in steps:
+            if commands.startswith("python3 -m alia.server"):
                 servers.close()
-                address = servers.enter_context(Server(work, block.text))
+                address = servers.enter_context(Server(work, commands))
             else:
-                printed = work.run("bash", "-euo", "pipefail", "-c", block.text.replace(port, address))
-            for language in compilers:
-                if block.language == "sh" and programs[language] in block.text:
-                    work.compare(f"{name}, {language}", printed, expected[language])
-    print(f"{name}: " + ", ".join(language for language, group in code.items() if group))
+                work.compare(name, work.run("bash", "-euo", "pipefail", "-c", commands.replace(port, address)), told)
+    if work.model and rust:
+        work.compare(name, work.rust(rust), expected["rust"])
+    print(f"{name}: {len(steps) + len(rust) * bool(work.model)} runs")
 
 
-def run_readme(work, name):
-    [program] = re.findall(r"```c\n(.*?)```", (root / name).read_text(), re.S)
-    (work.folder / programs["c"]).write_text(program)
-    printed = work.compiled("c", f"-I{root}", arguments=["What is the capital of Spain?"])
-    assert printed == "The capital of Spain is Madrid.\n" or not work.model, f"{name}: printed {printed}"
-    print(f"{name}: its program")
+def prepare_readme(work):
+    """What the READMEs' lines speak of."""
+    (work.folder / "capi").symlink_to(root / "capi")
+    (work.folder / "build/run").mkdir(parents=True)
+    (work.folder / "build/run/capi").symlink_to(work.build / "capi")
+    for name in ("questions.jsonl", "preguntas.jsonl"):
+        (work.folder / name).write_text('{"prompt": "What is the capital of Spain?", "max_tokens": 10}\n')
+    for name, changes in {"awq": {"quantization_config": {"quant_method": "awq"}}, "biased": {"attention_bias": True},
+                          "mixtral": {"architectures": ["MixtralForCausalLM"]}}.items():
+        make(root / "tests/data/models", work.folder / name)
+        config = work.folder / name / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    whole = (work.folder / "model.gguf").read_bytes()
+    (work.folder / "cut.gguf").write_bytes(whole[: 50_000_000 if work.model else len(whole) // 2])
+
+
+def run_readme(work, name, ran):
+    """`ran`: lines that an earlier page had too."""
+    text = (root / name).read_text()
+    [program] = re.findall(r"```c\n(.*?)```", text, re.S)
+    (work.folder / "answer.c").write_text(program)
+    for line, told in re.findall(r"(?m)^    \$ (.*)\n((?:    (?!\$ ).*\n)*)", text):
+        told = re.sub(r"(?m)^    ", "", told)
+        quiet = not told and line.startswith("alia ")
+        if line in ran or (quiet if work.model else "--decode" in line) or line.startswith("alia bench"):
+            continue  # the tiny model lacks the token that is decoded; bench takes seconds, and the tests of the command line have it
+        done = subprocess.run(["bash", "-c", line], cwd=work.folder, env=work.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        fails = told.startswith("alia: ")
+        assert (done.returncode != 0) == fails, f"{name}: {line}: {done.returncode}\n{done.stdout}{done.stderr}"
+        if told and work.model:
+            printed, wanted = (re.sub(r"(?m)^available .*", "", text) for text in (done.stderr if fails else done.stdout, told))
+            assert printed.rstrip("\n") == wanted.rstrip("\n"), f"{name}: {line}: printed\n{printed}and not\n{wanted}"
+        if "answer" not in line:
+            ran.add(line)
+    print(f"{name}: its lines and its program")
 
 
 def main(build, model=None):
@@ -196,8 +227,10 @@ def main(build, model=None):
     check_links()
     with tempfile.TemporaryDirectory() as folder:
         work = Work(build, Path(folder), model)
-        run_readme(work, "README.md")
-        run_readme(work, "README.es.md")
+        prepare_readme(work)
+        lines = set()
+        run_readme(work, "README.md", lines)
+        run_readme(work, "README.es.md", lines)
         for page in pages:
             run_page(work, f"docs/{page}.md")
 
