@@ -26,7 +26,7 @@ from tiny_chat import make
 
 root = Path(__file__).resolve().parent.parent
 pages = ["c", "cpp", "python", "rust", "server", "chat"]
-most_not_run = 4
+most_not_run = 3
 warnings = "-Wall -Wextra -Wpedantic -Werror"
 programs = {"c": "program.c", "cpp": "program.cpp", "python": "program.py"}
 built = "$(pkg-config --cflags --libs alia) -o program && ./program model.gguf"
