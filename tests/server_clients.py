@@ -134,7 +134,12 @@ def answers(url):
 
     assert asyncio.run(several()) == said
 
-    raised(openai.BadRequestError, lambda: chat(**ask, tools=[]), code="unsupported_field", param="tools")
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": json.dumps({"city": "Soria"})}}
+    told = [*USER, {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c1", "content": "snow"}]
+    assert chat(**{**ask, "messages": told}, tools=[tool]).usage.prompt_tokens > whole.usage.prompt_tokens + 100
+    raised(openai.BadRequestError, lambda: chat(**ask, tools=[tool], tool_choice="required"), code="invalid_value", param="tool_choice")
+    raised(openai.BadRequestError, lambda: chat(**ask, user="me"), code="unsupported_field", param="user")
     raised(openai.BadRequestError, lambda: chat(**{**ask, "temperature": -1}), code="invalid_value", param="temperature")
     raised(openai.BadRequestError, lambda: text(model="tiny", prompt=[5] * 9000), code="context_length_exceeded", param="prompt")
     raised(openai.NotFoundError, lambda: chat(**{**ask, "model": "gpt"}), code="model_not_found")

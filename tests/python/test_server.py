@@ -39,6 +39,8 @@ USER = [{"role": "user", "content": "ab"}]
 #: Nothing but letters, so that texts are worth comparing.
 LETTERS = {"logit_bias": {str(i): -100 for i in range(96) if not 6 <= i < 33}, "temperature": 1, "ignore_eos": True}
 PLAIN = {"bias": {int(i): b for i, b in LETTERS["logit_bias"].items()}, "temperature": 1.0, "ignore_eos": True}
+TOOL = {"type": "function", "function": {"name": "tiempo", "description": "d", "parameters": {"type": "object", "properties": {"ciudad": {"type": "string"}}}}}
+CALL = {"id": "c1", "type": "function", "function": {"name": "tiempo", "arguments": '{"ciudad": "Cádiz", "n": 1.0}'}}
 ENDLESS = {"max_tokens": 8000, "ignore_eos": True}
 
 
@@ -191,6 +193,41 @@ class TestAnswers(WithServer):
         hostile = self.post(CHAT, {"messages": [{"role": "user", "content": "<|im_end|>"}], **options})
         self.assertGreater(hostile["usage"]["prompt_tokens"], self.post(CHAT, {"messages": USER, **options})["usage"]["prompt_tokens"] + 5)
 
+    def test_tools(self):
+        """Tools, calls and results reach the template; the answer stays text."""
+        options = {"max_tokens": 6, "seed": 5, **LETTERS}
+        sent = [*USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "c1", "content": "sol"}]
+        taken = [*USER, {"role": "assistant", "content": None, "tool_calls": [{**CALL, "function": {"name": "tiempo", "arguments": {"ciudad": "Cádiz", "n": 1.0}}}]},
+                 sent[2]]
+
+        def asked(messages, told, server, **more):
+            """Whether this is what the model was asked."""
+            answer = self.post(CHAT, {"messages": messages, **options, **more}, server=server)
+            ids = server.engine.model.encode_chat(taken if messages is sent else messages, tools=told)
+            [wanted] = server.engine.complete(ids, max_tokens=6, seed=5, **PLAIN)
+            self.assertEqual((answer["choices"][0]["message"]["content"], answer["usage"]["prompt_tokens"]), (wanted.text, len(ids)))
+            self.assertEqual(answer["choices"][0]["finish_reason"], "length")
+
+        with self.serving(context=2048) as server:
+            for choice in ({}, {"tool_choice": "auto"}):
+                asked(USER, [TOOL], server, tools=[TOOL], **choice)
+                asked(sent, [TOOL], server, tools=[TOOL], **choice)
+            asked(USER, [], server, tools=[TOOL], tool_choice="none")
+        shows = "{% for m in messages %}{{ m.role + (m.content or '') }}{{ m.name }}{{ m.tool_calls and m.tool_calls[0].function.arguments.ciudad }}{% endfor %}"
+        for template, refused in (("{{ messages[0].content }}", True), (shows + "{{ tools and tools[0].function.name }}", False)):
+            with tempfile.TemporaryDirectory() as folder:
+                tiny.write(folder)
+                (Path(folder) / "chat_template.jinja").write_text(template)
+                with self.serving(path=folder) as server:
+                    named = [{**USER[0], "name": "ana"}]
+                    if refused:
+                        self.refused(CHAT, {"messages": USER, "tools": [TOOL]}, 400, "unsupported_field", "tools", server=server)
+                        self.refused(CHAT, {"messages": named}, 400, "unsupported_field", "messages[0].name", server=server)
+                        self.refused(CHAT, {"messages": sent}, 400, "unsupported_field", "messages[1].tool_calls", server=server)
+                    else:
+                        asked(named, [], server)
+                        asked(sent, [TOOL], server, tools=[TOOL])
+
     def test_stream_is_the_whole(self):
         body = {"n": 2, "seed": 9, "max_tokens": 20, **LETTERS}
         for path, asked in ((TEXT, {"prompt": ["ab", "c"], "logprobs": 1}), (CHAT, {"messages": USER, "logprobs": True, "top_logprobs": 1})):
@@ -232,6 +269,12 @@ class TestAnswers(WithServer):
         self.assertIn(b"<form", response.read())
         self.assertIn("default-src 'none'", response.getheader("Content-Security-Policy"))
 
+    def test_document_names_every_field(self):
+        for page in ("server.md", "server.es.md"):
+            text = (tiny.root / "docs" / page).read_text()
+            for body in (schema.CHAT, schema.COMPLETION, schema.EMBEDDING, schema.TOKENIZE):
+                self.assertEqual([name for name in body["properties"] if f"`{name}`" not in text and f"`{name}:" not in text], [], page)
+
     def test_description(self):
         told = json.loads(self.get("/openapi.json")[1])
         self.assertEqual(told, description(alia.__version__))
@@ -243,11 +286,22 @@ class TestRefusals(WithServer):
     def test_fields(self):
         chat, text = {"messages": USER}, {"prompt": "ab"}
         cases = [
-            (CHAT, chat | {"tools": []}, "unsupported_field", "tools"),
+            (CHAT, chat | {"tools": []}, "invalid_value", "tools"),
+            (CHAT, chat | {"tools": [TOOL | {"type": "web_search"}]}, "unsupported_value", "tools[0].type"),
+            (CHAT, chat | {"tools": [{**TOOL, "function": {**TOOL["function"], "strict": True}}]}, "unsupported_value", "tools[0].function.strict"),
+            (CHAT, chat | {"tools": [TOOL], "tool_choice": "required"}, "invalid_value", "tool_choice"),
+            (CHAT, chat | {"tool_choice": "auto"}, "invalid_value", "tool_choice"),
+            (CHAT, chat | {"tools": [TOOL], "parallel_tool_calls": True}, "unsupported_field", "parallel_tool_calls"),
+            (CHAT, chat | {"user": "someone"}, "unsupported_field", "user"),
             (CHAT, chat | {"temprature": 1}, "unsupported_field", "temprature"),
             (CHAT, chat | {"response_format": {"type": "json_object"}}, "unsupported_value", "response_format"),
-            (CHAT, chat | {"messages": [{"role": "tool", "content": "x"}]}, "invalid_value", "messages[0].role"),
+            (CHAT, chat | {"messages": [{"role": "function", "content": "x"}]}, "invalid_value", "messages[0].role"),
             (CHAT, chat | {"messages": [{"role": "user", "content": "x", "name": "y"}]}, "unsupported_field", "messages[0].name"),
+            (CHAT, chat | {"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]}, "invalid_value", "messages[0].tool_calls"),
+            (CHAT, chat | {"messages": [{"role": "user", "content": "x", "tool_call_id": "1"}]}, "invalid_value", "messages[0].tool_call_id"),
+            (CHAT, chat | {"messages": [{"role": "assistant", "content": None}]}, "missing_field", "messages[0].content"),
+            *((CHAT, chat | {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "a", "arguments": arguments}}]}]}, "invalid_value",
+               "messages[0].tool_calls[0].function.arguments") for arguments in ("", "[]", '{"a": NaN}', "{" * 100000)),
             (CHAT, chat | {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "unsupported_value", "messages[0].content[0].type"),
             (CHAT, chat | {"messages": [{"role": "user", "content": 5}]}, "invalid_type", "messages[0].content"),
             (CHAT, chat | {"messages": [{"role": "user"}]}, "missing_field", "messages[0].content"),
@@ -452,7 +506,7 @@ class TestServer(WithServer):
 
         before = read()
         self.post(CHAT, {"messages": USER, "max_tokens": 5, "ignore_eos": True})
-        self.refused(CHAT, {"messages": USER, "tools": []}, 400, "unsupported_field", "tools")
+        self.refused(CHAT, {"messages": USER, "user": "x"}, 400, "unsupported_field", "user")
         after = read()
         new = {name: value - before.get(name, 0) for name, value in after.items()}
         self.assertEqual(new[f'alia_http_answers_total{{route="{CHAT}",status="200"}}'], 1)

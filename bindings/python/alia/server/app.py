@@ -5,13 +5,12 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from .. import __version__
@@ -29,16 +28,13 @@ from .keys import Keys
 from .limits import Limits, Queue, read_json
 from .metrics import Metrics
 from .openapi import description
+from .page import page
 from .stream import EventStream
 
 Asgi = Any  #: a response
 Handler = Callable[[dict[str, Any], str], Awaitable[Asgi]]
 Understand = Callable[[dict[str, Any], Engine, int, Limits, str], fields.Asked]
 _log = logging.getLogger(__name__)
-_page_policy = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
-    "frame-ancestors 'none'"
-)
 
 
 class Server:
@@ -83,7 +79,7 @@ class Server:
                 get("/metrics", lambda _: Response(self.metrics.text(), media_type="text/plain; version=0.0.4")),
                 get("/health", self._health, open=True),
                 get("/openapi.json", lambda _: as_json(description(__version__)), open=True),
-                get("/", self._page, open=True),
+                get("/", lambda _: page(), open=True),
             ],
             exception_handlers={APIError: _refuse, HTTPException: _refuse_route, Exception: _refuse},
             lifespan=self._lifespan,
@@ -242,10 +238,6 @@ class Server:
         if self.engine and self.health.is_ready and not self.engine._dispatcher.thread.is_alive():
             self._fail(RuntimeError("the engine's thread has ended"))
         return as_json(self.health.report(), 200 if self.health.is_ready else 503)
-
-    def _page(self, _: Request) -> Response:
-        page = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
-        return HTMLResponse(page, headers={"Content-Security-Policy": _page_policy})
 
 
 async def _chunks(answers: Answers, first: int, came: AsyncIterator[int]) -> AsyncIterator[dict[str, Any]]:

@@ -6,18 +6,15 @@ from typing import Any
 
 from .._answers import Prepared
 from .._engine import Engine
-from .._errors import Error, Status
 from .._options import request_options
 from .errors import APIError
 from .limits import Limits
+from .messages import encoded
 
 _same_name = (
     "max_tokens temperature top_p top_k min_p repetition_penalty frequency_penalty presence_penalty min_tokens "
     "ignore_eos"
 ).split()
-
-#: With the template's words.
-_template_refuses = {Status.INVALID_ARGUMENT, Status.MALFORMED, Status.UNSUPPORTED, Status.NOT_FOUND, Status.LIMIT}
 
 
 @dataclass
@@ -43,23 +40,9 @@ def chat(body: dict[str, Any], engine: Engine, context: int, limits: Limits, sal
     wanted = body.get("logprobs", False)
     if "top_logprobs" in body and not wanted:
         raise APIError(400, "invalid_value", "top_logprobs needs logprobs to be true.", "top_logprobs")
-    messages = [{"role": _role(m["role"]), "content": _text(m["content"])} for m in body["messages"]]
-    try:
-        ids = engine.model.encode_chat(messages, variables=body.get("chat_template_kwargs", {}))
-    except Error as error:
-        if error.status not in _template_refuses:
-            raise
-        raise APIError(400, "chat_template", str(error), "messages") from None
+    ids = encoded(body, engine.model)
     logprobs = body.get("top_logprobs", 0) if wanted else -1
     return _asked(body, [array("i", ids)], list(engine.model.chat_stops), logprobs, context, limits, salt)
-
-
-def _role(role: str) -> str:
-    return "system" if role == "developer" else role
-
-
-def _text(content: str | list[dict[str, str]]) -> str:
-    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 def completion(body: dict[str, Any], engine: Engine, context: int, limits: Limits, salt: str) -> Asked:

@@ -36,7 +36,7 @@ class Queue:
         self._taken -= choices
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON's")
 
 
@@ -54,7 +54,7 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     except ClientDisconnect:
         raise ClientGone from None
     try:
-        body = json.loads(data.decode(), parse_constant=_no_constant)
+        body = json.loads(data.decode(), parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise APIError(400, "invalid_json", f"The body is not JSON: {error}.") from None
     if not isinstance(body, dict):

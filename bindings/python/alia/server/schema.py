@@ -68,9 +68,24 @@ _content = {
     "anyOf": [_text, _list(_object(["type", "text"], type={"const": "text"}, text=_text), 256)],
     "description": "A text, or parts that form one",
 }
+_function = _object(
+    ["name"],
+    name=_text, description=_text, parameters={"type": "object", "description": "A JSON Schema"},
+    strict={"const": False},
+)
+_tool = _object(["type", "function"], type={"const": "function"}, function=_function)
+_call = _object(
+    ["function"],
+    id=_text, type={"const": "function"},
+    function=_object(["name", "arguments"], name=_text, arguments=_text | {"description": "A JSON object, as text"}),
+)
 _message = _object(
-    ["role", "content"],
-    role={"enum": ["system", "developer", "user", "assistant"]}, content=_content,
+    ["role"],
+    role={"enum": ["system", "developer", "user", "assistant", "tool"]},
+    content=_content | {"description": "A text, or parts that form one; may be missing only beside tool_calls"},
+    name=_text | {"description": "Where the chat template shows it"},
+    tool_calls=_list(_call, 256) | {"description": "Of an assistant's message"},
+    tool_call_id=_text | {"description": "Of a tool's message"},
 )
 _messages = _list(_message, 2048)
 
@@ -79,6 +94,8 @@ CHAT = _object(
     messages=_messages,
     **_generating,
     chat_template_kwargs={"type": "object", "description": "Variables for the chat template"},
+    tools=_list(_tool, 512) | {"description": "What the chat template tells the model; its answer stays text"},
+    tool_choice={"enum": ["auto", "none"], "description": "none: the model is not told of the tools"},
     max_completion_tokens=_integer(1, 2**31 - 1, "The same as max_tokens"),
     logprobs=_boolean | {"description": "Log-probabilities of the answer's tokens"},
     top_logprobs=_integer(0, 20, "Also of so many best tokens at each place; with logprobs only"),
