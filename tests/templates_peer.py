@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Chat templates of published models, rendered by libalia and by Jinja2 on random conversations.
+"""Chat templates, rendered by libalia and by Jinja2 on random conversations.
 
-    templates_peer.py LIBRARY FOLDER [--count N] [--seed N] [--write FILE | --check FILE] [--markdown]
+    templates_peer.py LIBRARY FOLDER ... [--count N] [--seed N] [--write FILE | --check FILE] [--markdown]
 
-FOLDER holds templates, one a file NAME.jinja; they are not in this repository. --write keeps the conversations' results
-under their SHA-256, --check compares with those, without Jinja2 (tests/data/templates/families.jsonl). Without --check it
-needs jinja2 3.1."""
+The folders hold templates, one a file NAME.jinja. Those of published models are not in this repository: --write keeps the
+conversations' results under a template's SHA-256, with the number of those that differ, and --check compares with those,
+without Jinja2 (tests/data/templates/families.jsonl). Without --check it needs jinja2 3.1, and exits with 77 where there is none.
+ALIA_TEMPLATE_COUNT and ALIA_TEST_SEED stand for --count and --seed."""
 import argparse
 import ctypes as C
 import datetime
 import hashlib
 import json
+import os
 import random
 import sys
 from collections import Counter
@@ -148,19 +150,23 @@ def judge(ours, theirs):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("library")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("--count", type=int, default=os.environ.get("ALIA_TEMPLATE_COUNT", 200))
+    parser.add_argument("--seed", type=int, default=os.environ.get("ALIA_TEST_SEED", 1))
     parser.add_argument("--write", type=Path)
     parser.add_argument("--check", type=Path)
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--show", type=int, default=0, help="differences to print of each template")
     o = parser.parse_args()
     if not o.check:
-        from jinja import render
+        try:
+            from jinja import render
+        except ImportError:
+            print("skipped: there is no jinja2")
+            return 77
     library, failed, kept = Library(o.library), False, []
     stored = {(k["template"], k["sha256"]): k for k in map(json.loads, o.check.read_text().splitlines())} if o.check else {}
-    for path in sorted(o.folder.glob("**/*.jinja")):
+    for path in sorted(path for folder in o.folders for path in folder.glob("**/*.jinja")):
         template = path.read_text()
         record = {"template": path.stem, "sha256": hashlib.sha256(template.encode()).hexdigest(), "seed": o.seed, "results": []}
         known = stored.get((record["template"], record["sha256"]))
@@ -183,8 +189,8 @@ def main():
                 shown += 1
                 print(json.dumps({"case": case, "ours": ours, "theirs": theirs}, ensure_ascii=False, indent=1))
         library.close(model)
-        kept.append(record)
-        failed |= count["different"] > 0
+        kept.append(record | ({"different": count["different"]} if count["different"] else {}))
+        failed |= count["different"] != (known or {}).get("different", 0)
         columns = [path.stem, *(str(count[k]) for k in ("same", "refused by both", "different"))]
         print("| " + " | ".join(columns) + " |" if o.markdown else "  ".join(columns), flush=True)
     if o.write:
