@@ -175,10 +175,11 @@ typedef struct alia_model_options {
 
 /* Opens a GGUF file (of a split one, any part), a directory as model hubs lay them out (config.json, model.safetensors
  * or its index and shards, tokenizer), or one .safetensors file with config.json beside it. Owned: free with
- * alia_model_free. A checkpoint without a tokenizer opens, except with ALIA_LOAD_TEXT; text functions then give
- * ALIA_NO_TOKENIZER. Errors: ALIA_NOT_FOUND, ALIA_IO, ALIA_TRUNCATED, ALIA_MALFORMED, ALIA_DUPLICATE, ALIA_OVERLAP,
- * ALIA_MISSING, ALIA_SHAPE, ALIA_UNSUPPORTED and ALIA_LIMIT of the files, naming file, tensor and byte;
- * ALIA_NO_TOKENIZER, ALIA_OUT_OF_MEMORY, ALIA_DEVICE_UNAVAILABLE, ALIA_CANCELLED. Nothing is kept after a failure. */
+ * alia_model_free. Files are mapped: nobody may cut one short before this returns. A checkpoint without a tokenizer
+ * opens, except with ALIA_LOAD_TEXT; text functions then give ALIA_NO_TOKENIZER. Errors: ALIA_NOT_FOUND, ALIA_IO,
+ * ALIA_TRUNCATED, ALIA_MALFORMED, ALIA_DUPLICATE, ALIA_OVERLAP, ALIA_MISSING, ALIA_SHAPE, ALIA_UNSUPPORTED and
+ * ALIA_LIMIT of the files, naming file, tensor and byte; ALIA_NO_TOKENIZER, ALIA_OUT_OF_MEMORY,
+ * ALIA_DEVICE_UNAVAILABLE, ALIA_CANCELLED. Nothing is kept after a failure. */
 ALIA_API alia_status alia_model_open(const char* path, uint64_t path_length, const alia_model_options* options,
                                      alia_model** model);
 
@@ -545,8 +546,8 @@ ALIA_API alia_status alia_engine_choose(alia_engine* engine, uint64_t request, i
 ALIA_API alia_status alia_engine_idle(alia_engine* engine, int32_t* idle);
 
 /* Background mode: a thread of the library steps whenever there is something to do. Its events are those of
- * alia_engine_step, in the same order. While 4,096 of them wait to be taken it pauses. Waits for a step that runs in
- * another thread. ALIA_BUSY where it runs already; ALIA_OUT_OF_MEMORY. */
+ * alia_engine_step, in the same order. While 4,096 of them, or logits of 64 MiB, wait to be taken it pauses. Waits for
+ * a step that runs in another thread. ALIA_BUSY where it runs already; ALIA_OUT_OF_MEMORY. */
 ALIA_API alia_status alia_engine_start(alia_engine* engine);
 
 /* Waits until events are there or `milliseconds`, up to 2^40, are over (0: not at all; -1: without end), and hands them

@@ -6,7 +6,8 @@
 namespace alia::capi {
 namespace {
 
-constexpr size_t most_kept = 4096;  // events; the thread pauses beyond
+// Events, and numbers of logits among them; the thread pauses beyond.
+constexpr size_t most_kept = 4096, most_values = size_t(64 << 20) / sizeof(float);
 
 }  // namespace
 
@@ -72,7 +73,7 @@ void EngineHandle::loop() {
         {
             std::unique_lock hold(lock);
             while (!ending) {
-                const bool room = kept.size() < most_kept && !failure;
+                const bool room = kept.size() < most_kept && kept_values < most_values && !failure;
                 if (room && (woken || untaken > 0)) break;
                 const auto due = room ? engine.due() : Clock::time_point::max();
                 if (due <= Clock::now()) break;
@@ -92,6 +93,7 @@ void EngineHandle::loop() {
                 std::list<KeptEvent> event;
                 event.emplace_back(now[0], columns);
                 std::lock_guard hold(lock);
+                kept_values += event.front().values.size();
                 kept.splice(kept.end(), event);
                 handed_out(1);
             }

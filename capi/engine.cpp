@@ -50,6 +50,7 @@ void take_kept(EngineHandle& e, EventArray& out) {
     e.lent.clear();
     while (!e.kept.empty() && !out.full()) {
         out.add(e.kept.front().lend());
+        e.kept_values -= e.kept.front().values.size();
         e.lent.splice(e.lent.end(), e.kept, e.kept.begin());
     }
 }

@@ -47,6 +47,7 @@ struct EngineHandle {
     std::condition_variable work;  // something was submitted, taken, or is to end
     std::condition_variable news;  // events came, or nothing more will
     std::list<KeptEvent> kept;     // not taken yet
+    size_t kept_values = 0;        // numbers that these lend
     std::list<KeptEvent> lent;     // by the last alia_engine_next
     std::optional<Error> failure;  // of a step, not told yet
     bool running = false, ending = false, closed = false, woken = false;

@@ -82,6 +82,11 @@ void Engine::State::check_device() const {
     if (lost) throw Error(*lost);
 }
 
+void Engine::State::check_queue(int completions) const {
+    if (queued + completions > options.queue)
+        fail(Status::limit, field("queue"), "%lld requests wait already", (long long)queued);
+}
+
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& o) {
     EngineOptions options = o;
     options.cache = o.cache.value_or(model->device->kernels.cache_format);
@@ -109,8 +114,7 @@ uint64_t Engine::submit(Request r) {
 
     std::unique_lock lock(s.mutex);
     s.check_device();
-    if (s.queued + completions > s.options.queue)
-        fail(Status::limit, field("queue"), "%lld requests wait already", (long long)s.queued);
+    s.check_queue(completions);
     if (request.sequence) {
         ticket->resident = s.find_resident(request.sequence);
         const Sequence& sequence = ticket->resident->sequence;
@@ -133,6 +137,7 @@ uint64_t Engine::submit(Request r) {
 
     lock.lock();
     s.check_device();
+    s.check_queue(completions);
     if (ticket->resident) s.find_resident(request.sequence);
     ticket->id = s.last_request + 1;
     s.tickets.emplace(ticket->id, ticket);

@@ -48,6 +48,7 @@ struct Engine::State {
     std::optional<Hash128> identity;  // of the model, once asked for
 
     void check_device() const;                                         // fails where it is lost; under the lock
+    void check_queue(int completions) const;                           // limit; under the lock
     std::shared_ptr<Resident> find_resident(uint64_t sequence) const;  // not_found; busy; under the lock
     bool drop_resident();
     uint64_t add_resident(std::shared_ptr<Resident>);  // under the lock
