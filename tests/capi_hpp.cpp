@@ -446,6 +446,34 @@ TEST_CASE("a caller chooses from the logits") {
     CHECK(elements == 2);
 }
 
+TEST_CASE("a stream splits no character, wherever it ends") {
+    const alia::model model = alia::model::open(TINY_BYTES);
+    alia::engine engine = alia::engine::open(model, {.context = 256});
+    const std::string whole = "ola 👩‍👩‍👧 e\u0301\u0323n\u0303 🏳️‍🌈 𝒜 ñ€x";
+    const std::vector<int32_t> ids = model.encode(whole, false);
+    const auto starts_character = [](char c) { return (uint8_t(c) & 0xC0) != 0x80; };
+    for (size_t cut = 1; cut <= ids.size(); ++cut) {
+        std::string text;
+        size_t pieces = 0, tokens = 0;
+        for (const alia::event& e :
+             engine.stream("a", {.max_tokens = int64_t(cut), .ignore_eos = true, .choose = true})) {
+            if (e.kind == ALIA_EVENT_CHOICE) {
+                std::vector<float> logits(size_t(e.columns), -1e9f);
+                logits[size_t(ids[tokens++])] = 0;
+                engine.choose(e.request, e.completion, logits).value();
+            }
+            if (e.text.empty()) continue;
+            CHECK(starts_character(e.text[0]));
+            text += e.text;
+            ++pieces;
+        }
+        CHECK(text == model.decode(std::span(ids).first(cut)).value());
+        if (cut < ids.size()) continue;
+        CHECK(text == whole);
+        CHECK((pieces > 2 && pieces < ids.size()));
+    }
+}
+
 TEST_CASE("resident sequences") {
     alia::engine engine = open_engine();
     const std::vector<int32_t> start = open_model().encode("Bon dia"), more = open_model().encode("hola", false);

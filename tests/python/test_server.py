@@ -18,7 +18,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from fixtures import WithModel, alia, tiny
+from fixtures import WithModel, alia, forced, tiny
 
 try:
     import prometheus_client  # noqa: F401
@@ -26,8 +26,11 @@ try:
     import uvicorn
 except ImportError as missing:
     raise unittest.SkipTest(f"alia.server needs {missing.name}") from None
+from alia import _c
+from alia._answers import Prepared
 from alia._dispatch import Dispatcher
-from alia.server import app, schema
+from alia.server import app, fields, schema
+from alia.server.connection import connection
 from alia.server.errors import APIError
 from alia.server.keys import Keys
 from alia.server.limits import Limits
@@ -56,7 +59,7 @@ class WithServer(WithModel):
         server = app.Server(path or cls.folder, name="tiny", model={}, engine={"context": 512, "sequences": 16, **engine}, limits=limits, keys=keys)
         listening = socket.create_server(("127.0.0.1", 0))
         server.port = listening.getsockname()[1]
-        running = uvicorn.Server(uvicorn.Config(server.app, log_level="critical"))
+        running = uvicorn.Server(uvicorn.Config(server.app, log_level="critical", http=connection(limits.body_seconds)))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -250,6 +253,25 @@ class TestAnswers(WithServer):
                         self.assertEqual(sum((part[name] for part in logprobs), []), value)
             self.assertNotIn("usage", self.chunks(path, {**body, **asked})[-1])
 
+    def test_no_character_is_split(self):
+        """Wherever an answer ends, its chunks are together what it is whole."""
+        ids = self.model.encode(tiny.TEXT, add_special=False)
+
+        def forcing(prompt, options):
+            options.flags |= _c.REQUEST_CHOOSE
+            return Prepared(prompt, options, hook=forced(ids))
+
+        with mock.patch.object(fields, "Prepared", forcing):
+            for cut in [*range(1, len(ids), 3), len(ids)]:
+                options, wanted = {"max_tokens": cut, "ignore_eos": True}, self.model.decode(ids[:cut])
+                self.assertEqual(self.post(TEXT, {"prompt": "a", **options})["choices"][0]["text"], wanted)
+                pieces = [choice["text"] for chunk in self.chunks(TEXT, {"prompt": "a", **options}) for choice in chunk["choices"]]
+                self.assertEqual("".join(pieces), wanted)
+                deltas = [choice["delta"].get("content", "") for chunk in self.chunks(CHAT, {"messages": USER, **options}) for choice in chunk["choices"]]
+                self.assertEqual("".join(deltas), wanted)
+            self.assertEqual(wanted, tiny.TEXT)
+            self.assertTrue(2 < sum(map(bool, pieces)) < len(ids))
+
     def test_other_routes(self):
         [card] = json.loads(self.get("/v1/models")[1])["data"]
         self.assertEqual((card["id"], card["object"]), ("tiny", "model"))
@@ -386,6 +408,14 @@ class TestLimits(WithServer):
             answer = slow.makefile("rb").read()
             self.assertIn(b"HTTP/1.1 408", answer)
             self.assertIn(b"body_timeout", answer)
+            for head in (b"", b"GET /hea", b"GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET /"):  # whose head, or next one's, does not come
+                silent = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+                self.addCleanup(silent.close)
+                start = time.monotonic()
+                silent.sendall(head)
+                answer = silent.makefile("rb").read()
+                self.assertEqual(b"200 OK" in answer, b"health HTTP" in head)
+                self.assertLess(time.monotonic() - start, 15)
         with self.serving(limits=Limits(tokens=5)) as server:
             self.assertEqual(self.post(CHAT, {"messages": USER, **LETTERS}, server=server)["usage"]["completion_tokens"], 5)
 

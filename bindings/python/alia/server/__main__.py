@@ -8,6 +8,7 @@ import uvicorn
 from .._errors import Error
 from .._model import Model
 from .app import Server
+from .connection import connection
 from .keys import read_keys
 from .limits import Limits
 from .local import LocalOnly, is_local
@@ -52,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     limits.add_argument("--max-prompts", type=int, default=default.prompts, help="of a request (default: %(default)s)")
     limits.add_argument("--time-limit", type=float, default=default.seconds, help="seconds of an answer (%(default)g)")
     limits.add_argument(
-        "--body-time-limit", type=float, default=default.body_seconds, help="seconds until it is there (%(default)g)",
+        "--body-time-limit", type=float, default=default.body_seconds,
+        help="seconds until a request's head, and then its body, is there (%(default)g)",
     )
     return parser
 
@@ -84,7 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         keys=keys,
     )
     app = server.app if keys or not local else LocalOnly(server.app)
-    uvicorn.run(app, host=given.host, port=given.port, server_header=False)
+    protocol = connection(given.body_time_limit)
+    uvicorn.run(app, host=given.host, port=given.port, server_header=False, http=protocol)
     return 0
 
 

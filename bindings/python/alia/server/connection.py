@@ -1,0 +1,36 @@
+"""Connections that do not wait for ever: uvicorn limits neither the time until a request's head is there nor, so, how
+many descriptors silent clients hold."""
+import asyncio
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+def connection(seconds: float) -> type[H11Protocol]:
+    """uvicorn's protocol, whose connections are closed where a head has not come within so many seconds."""
+
+    class Connection(H11Protocol):  # type: ignore[misc]
+        _late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._late:
+                self._late.cancel()
+            super().connection_lost(exc)
+
+        def _watch(self) -> None:
+            waits = self.conn.their_state is h11.IDLE
+            if waits and not self._late:
+                self._late = self.loop.call_later(seconds, self.transport.close)
+            elif not waits and self._late:
+                self._late.cancel()
+                self._late = None
+
+    return Connection
