@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "engine/vocabulary.h"
+#include "engine/hash.h"
 #include "kernels/error.h"
 
 namespace alia {
@@ -15,7 +15,7 @@ constexpr uint32_t end_of_text = UINT32_MAX;
 
 }  // namespace
 
-MergeTable::MergeTable(size_t merges) : multiplier(hash_key()) {
+MergeTable::MergeTable(size_t merges) : multiplier(process_key()) {
     slots.resize(std::bit_ceil(std::max<size_t>(merges, 8) * 3 / 2));
     shift = 64 - std::countr_zero(slots.size());
 }

@@ -118,31 +118,35 @@ void BpeModel::build_cuts(std::vector<Cuts::Crossing> crossings) {
     cuts.build(std::move(crossings));
 }
 
-char32_t byte_to_char(uint8_t byte) {
-    static const auto table = [] {
-        std::array<char32_t, 256> chars;
-        char32_t next = 256;
-        for (int b = 0; b < 256; ++b) {
-            const bool printable = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-            chars[size_t(b)] = printable ? char32_t(b) : next++;
-        }
-        return chars;
-    }();
-    return table[byte];
-}
+namespace {
+
+constexpr auto char_of_byte = [] {
+    std::array<char32_t, 256> chars{};
+    char32_t next = 256;
+    for (int b = 0; b < 256; ++b) {
+        const bool printable = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+        chars[size_t(b)] = printable ? char32_t(b) : next++;
+    }
+    return chars;
+}();
+
+constexpr auto byte_of_char = [] {
+    std::array<int16_t, 0x180> bytes{};
+    bytes.fill(-1);
+    for (int b = 0; b < 256; ++b) bytes[char_of_byte[size_t(b)]] = int16_t(b);
+    return bytes;
+}();
+
+}  // namespace
+
+char32_t byte_to_char(uint8_t byte) { return char_of_byte[byte]; }
 
 std::string byte_level_bytes(std::string_view name) {
-    static const auto table = [] {
-        std::array<int16_t, 0x180> bytes;
-        bytes.fill(-1);
-        for (int b = 0; b < 256; ++b) bytes[byte_to_char(uint8_t(b))] = int16_t(b);
-        return bytes;
-    }();
     std::string result;
     for (size_t at = 0; at < name.size();) {
         const Utf8Char c = utf8_at(name, at);
-        if (!c.valid() || c.code >= table.size() || table[c.code] < 0) return std::string(name);
-        result += char(table[c.code]);
+        if (!c.valid() || c.code >= byte_of_char.size() || byte_of_char[c.code] < 0) return std::string(name);
+        result += char(byte_of_char[c.code]);
         at += c.length;
     }
     return result;

@@ -13,10 +13,22 @@ namespace alia {
 namespace {
 
 // White_Space of Unicode: what \s means in Oniguruma and in Rust.
-bool white_space(char32_t c) {
+constexpr bool white_space(char32_t c) {
     return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
            c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
+
+constexpr auto ascii = [] {
+    std::array<CharClass, 128> table{};
+    for (char32_t c = 0; c < 128; ++c) {
+        const char32_t lower = c | 0x20;
+        table[c] = white_space(c)                 ? CharClass::space
+                   : lower >= 'a' && lower <= 'z' ? CharClass::letter
+                   : c >= '0' && c <= '9'         ? CharClass::number
+                                                  : CharClass::other;
+    }
+    return table;
+}();
 
 CharClass classify(char32_t code) {
     if (white_space(code)) return CharClass::space;
@@ -66,14 +78,7 @@ void append_composed(std::string& result, std::string_view valid) {
 
 }  // namespace
 
-CharClass char_class(char32_t code) {
-    static const auto ascii = [] {
-        std::array<CharClass, 128> table;
-        for (char32_t c = 0; c < 128; ++c) table[c] = classify(c);
-        return table;
-    }();
-    return code < 128 ? ascii[code] : classify(code);
-}
+CharClass char_class(char32_t code) { return code < 128 ? ascii[code] : classify(code); }
 
 bool is_word(char32_t code) {
     // Letters, marks, digits, letter numbers, connectors; Other_Alphabetic symbols; the two joiners.

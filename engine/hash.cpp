@@ -1,8 +1,10 @@
-// SipHash-2-4 with 128 bits.
+// SipHash-2-4 with 128 bits, and the key of quicker hashes.
 #include "engine/hash.h"
 
+#include <atomic>
 #include <bit>
 #include <cstring>
+#include <random>
 
 namespace alia {
 namespace {
@@ -47,6 +49,15 @@ Hash128 siphash(Hash128 key, std::span<const std::byte> bytes) {
     s.v1 ^= 0xdd;
     hash.high = s.squeeze();
     return hash;
+}
+
+uint64_t process_key() {
+    static constinit std::atomic<uint64_t> key{0};
+    uint64_t known = key.load(std::memory_order_relaxed);
+    if (known) return known;
+    std::random_device random;
+    const uint64_t drawn = (uint64_t(random()) << 32 | random()) | 1;
+    return key.compare_exchange_strong(known, drawn, std::memory_order_relaxed) ? drawn : known;
 }
 
 }  // namespace alia

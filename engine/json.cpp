@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <bit>
 #include <new>
-#include <random>
 #include <simdjson.h>
 #include <vector>
+
+#include "engine/hash.h"
 
 namespace alia {
 
@@ -14,34 +15,20 @@ namespace {
 
 constexpr uint32_t linear_members = 8;  // objects of more carry a hash table behind their children
 
-struct Seed {
-    uint64_t a, b;
-};
-
-// Random, so that no file can be made of colliding keys.
-const Seed& seed() {
-    static const Seed value = [] {
-        std::random_device random;
-        auto word = [&] { return uint64_t(random()) << 32 | random(); };
-        return Seed{word(), word()};
-    }();
-    return value;
-}
-
-// Folded products of the text's words and two secrets.
+// Folded products of the text's words and two secrets, so that no file can be made of colliding keys.
 uint64_t hash(std::string_view text) {
     auto fold = [](uint64_t x, uint64_t y) {
         auto product = static_cast<unsigned __int128>(x) * y;
         return uint64_t(product) ^ uint64_t(product >> 64);
     };
-    const Seed& secret = seed();
-    uint64_t h = secret.a ^ text.size();
+    const uint64_t a = process_key(), b = fold(a, 0x9E3779B97F4A7C15);
+    uint64_t h = a ^ text.size();
     for (size_t i = 0; i < text.size(); i += 8) {
         uint64_t word = 0;
         std::memcpy(&word, text.data() + i, std::min<size_t>(8, text.size() - i));
-        h = fold(word ^ secret.b, h ^ secret.a);
+        h = fold(word ^ b, h ^ a);
     }
-    return fold(h ^ secret.b, secret.a);
+    return fold(h ^ b, a);
 }
 
 // Slots of the table behind the children of an object: a child's number plus one, or 0.

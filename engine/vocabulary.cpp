@@ -2,8 +2,8 @@
 #include "engine/vocabulary.h"
 
 #include <cstring>
-#include <random>
 
+#include "engine/hash.h"
 #include "kernels/error.h"
 
 namespace alia {
@@ -16,17 +16,10 @@ uint64_t mix(uint64_t a, uint64_t b) {
 
 }  // namespace
 
-uint64_t hash_key() {
-    static const uint64_t key = [] {
-        std::random_device device;
-        return (uint64_t(device()) << 32 | device()) | 1;
-    }();
-    return key;
-}
-
 uint64_t hash_bytes(std::string_view bytes) {
     constexpr uint64_t odd = 0x9E3779B97F4A7C15;
-    uint64_t hash = hash_key() ^ bytes.size() * odd, word;
+    const uint64_t key = process_key();
+    uint64_t hash = key ^ bytes.size() * odd, word;
     while (bytes.size() >= 8) {
         std::memcpy(&word, bytes.data(), 8);
         hash = mix(hash ^ word, odd);
@@ -34,7 +27,7 @@ uint64_t hash_bytes(std::string_view bytes) {
     }
     word = 0;
     std::memcpy(&word, bytes.data(), bytes.size());
-    return mix(hash ^ word, hash_key());
+    return mix(hash ^ word, key);
 }
 
 void Vocabulary::resize(size_t count) {

@@ -8,8 +8,7 @@
 
 namespace alia {
 
-// Hashes of data from files are keyed with a number drawn once per process: nobody can prepare collisions.
-uint64_t hash_key();
+// Keyed with process_key().
 uint64_t hash_bytes(std::string_view bytes);
 
 class Vocabulary {

@@ -131,7 +131,8 @@ static int typed(alia_status s) { return s > ALIA_OK && s < ALIA_INTERNAL && s !
 static const char* last_failed = "nothing";
 static int expected_error(alia_status s) {
     ++errors, last_failed = script_place;
-    return typed(s) && alia_error_status() == s && alia_error_message()[0];
+    return typed(s) && alia_error_status() == s && alia_error_message()[0] && alia_error_item() &&
+           alia_error_offset() >= -1 && alia_error_handle_usable();
 }
 /* The call, and once more where it failed. */
 #define DO(call)                                                                    \
@@ -222,6 +223,27 @@ static void use_text(alia_model* m) {
     alia_text_free(text);
 }
 
+static void use_chat(alia_model* m) {
+    static const char messages[] =
+        "[{\"role\": \"user\", \"content\": \"ola\"}, {\"role\": \"assistant\", "
+        "\"content\": \"la la\"}]";
+    const uint64_t bytes = sizeof messages - 1;
+    alia_chat_options o = ALIA_CHAT_OPTIONS_INIT;
+    char* text = NULL;
+    int32_t* ids = NULL;
+    uint64_t n = 0;
+    o.variables = "{\"more\": [\"lo\"]}", o.variables_length = strlen(o.variables), o.now = 0;
+    DO(alia_chat_render(m, messages, bytes, &o, &text, &n));
+    mix(text, n);
+    alia_text_free(text);
+    DO(alia_chat_encode(m, messages, bytes, &o, &ids, &n));
+    mix(ids, n * sizeof *ids);
+    alia_ids_free(ids);
+    DO(alia_chat_stops(m, &ids, &n));
+    mix(ids, n * sizeof *ids);
+    alia_ids_free(ids);
+}
+
 static void use_requests(alia_engine* e, int background) {
     const char* stops[] = {"zzz", "ola"};
     const uint64_t lengths[] = {3, 3};
@@ -239,6 +261,20 @@ static void use_requests(alia_engine* e, int background) {
     ask(e, &o, 4, background);
     o = request_options(0, 80), o.context_first = 2, o.context_last = 9;
     ask(e, &o, 2, background);
+    uint64_t request = 0;
+    DO(alia_request_options_set(&o, "max_tokens", 10, "60", 2));
+    DO(alia_engine_submit(e, prompt, 3, &o, &request));
+    DO(alia_engine_cancel(e, request));
+    for (int finished = 0; !finished && !failures;) {
+        alia_event event = ALIA_EVENT_INIT;
+        uint32_t count = 0;
+        if (background)
+            DO(alia_engine_next(e, &event, 1, 20000, &count));
+        else
+            DO(alia_engine_step(e, &event, 1, &count));
+        finished = count && event.kind == ALIA_EVENT_FINISHED;
+        CHECK(!finished || (event.request == request && event.finish == ALIA_FINISH_CANCELLED));
+    }
 }
 
 static void use_sequences(alia_engine* e) {
@@ -275,18 +311,23 @@ static void use_sequences(alia_engine* e) {
     DO(alia_sequence_free(e, c));
 }
 
-static const char* const names[] = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"};
-static alia_memory_file files[4];
+static const char* const names[] = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+                                    "tokenizer_config.json"};
+enum { file_count = 5 };
+static const char chat_config[] =
+    "{\"bos_token\": \"<s>\", \"chat_template\": \"{{ bos_token }}{% for m in messages %}{{ m.content + ' ' }}"
+    "{% endfor %}{{ more | join }}{% if add_generation_prompt %}la{% endif %}\"}";
+static alia_memory_file files[file_count];
 static int64_t size_of(void* user, const char* name, uint64_t length) {
     (void)user;
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < file_count; ++i)
         if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0) return (int64_t)files[i].length;
     return -1;
 }
 static int32_t read_of(void* user, const char* name, uint64_t length, int64_t offset, void* to, uint64_t bytes) {
     (void)user;
     if (fails(calls)) return 1;
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < file_count; ++i)
         if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0)
             memcpy(to, (const char*)files[i].bytes + offset, bytes);
     return 0;
@@ -299,17 +340,28 @@ static void script(void) {
     alia_engine* e = NULL;
     char* json = NULL;
     uint64_t n = 0;
-    int32_t idle = 0;
+    int32_t idle = 0, token = 0;
+    const int32_t* eos = NULL;
     digest = 0xcbf29ce484222325u;
-    mo.threads = 2, mo.device = "cpu:base", mo.device_length = 8, mo.progress = keep_going;
+    mo.device = "cpu:base", mo.device_length = 8, mo.progress = keep_going;
     DO(alia_engine_options_set(&eo, "context", 7, "64", 2));
     DO(alia_engine_options_set(&eo, "chunk", 5, "5", 1));
     eo.positions = 192, eo.sequences = 4, eo.logit_rows = 4;
+    DO(alia_model_options_set(&mo, "threads", 7, "2", 1));
+    DO(alia_devices(&json, &n));
+    alia_text_free(json);
     DO(alia_plan(folder, strlen(folder), &mo, &eo, &json, &n));
     alia_text_free(json);
     DO(alia_model_open(folder, strlen(folder), &mo, &m));
     if (failures) return;
+    DO(alia_model_vocabulary(m, &token));
+    mix(&token, sizeof token);
+    DO(alia_model_bos(m, &token));
+    mix(&token, sizeof token);
+    DO(alia_model_eos(m, &eos, &n));
+    mix(eos, n * sizeof *eos);
     use_text(m);
+    use_chat(m);
     DO(alia_engine_open(m, &eo, &e));
     if (failures) return;
     use_requests(e, 0);
@@ -323,7 +375,7 @@ static void script(void) {
     CHECK(idle == 1);
     CHECK(alia_engine_free(e) == ALIA_OK);
     mo.load = ALIA_LOAD_TEXT;
-    DO(alia_model_open_memory(files, 4, &mo, &other));
+    DO(alia_model_open_memory(files, file_count, &mo, &other));
     use_text(other);
     CHECK(alia_model_free(other) == ALIA_OK);
     alia_reader reader = ALIA_READER_INIT;
@@ -398,10 +450,10 @@ int main(int argc, char** argv) {
     snprintf(folder, sizeof folder, "/tmp/alia-faults-XXXXXX");
     CHECK(mkdtemp(folder) != NULL);
     snprintf(state_file, sizeof state_file, "%s/out", folder);
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < file_count; ++i) {
         char name[512];
-        void* bytes = (void*)tiny_tokenizer;
-        size_t n = strlen(tiny_tokenizer);
+        void* bytes = (void*)(i == 3 ? tiny_tokenizer : chat_config);
+        size_t n = strlen(bytes);
         snprintf(name, sizeof name, "%s/%s", argv[1], names[i]);
         if (i < 3) {
             FILE* f = fopen(name, "rb");
@@ -422,7 +474,7 @@ int main(int argc, char** argv) {
     run_all(calls, step, 0);
     run_all(calls, step, 1);
     run_all(memory, step, 0);
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < file_count; ++i) {
         char name[512];
         snprintf(name, sizeof name, "%s/%s", folder, names[i]);
         unlink(name);

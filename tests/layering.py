@@ -77,7 +77,7 @@ def problems(path, text):
             yield f"{here}: intrinsics outside simd.h"
         if in_library:
             words = re.sub(r'"(\\.|[^"\\])*"', '""', code)
-            if m := re.search(r"\b(printf|cout|cerr|exit|abort)\b", words):
+            if m := re.search(r"\b([fv]?printf|f?puts|cout|cerr|stdout|stderr|exit|abort|terminate)\b", words):
                 if not re.search(r"format\(printf", words):
                     yield f"{here}: a library must not {m[1]}"
             if re.search(r"\bcatch \(", words) and path not in catching:
