@@ -262,7 +262,7 @@ static void use_requests(alia_engine* e, int background) {
     o = request_options(0, 80), o.context_first = 2, o.context_last = 9;
     ask(e, &o, 2, background);
     uint64_t request = 0;
-    DO(alia_request_options_set(&o, "max_tokens", 10, "60", 2));
+    DO(alia_request_options_set(&o, "max_tokens", 10, "-1", 2));
     DO(alia_engine_submit(e, prompt, 3, &o, &request));
     DO(alia_engine_cancel(e, request));
     for (int finished = 0; !finished && !failures;) {
