@@ -21,10 +21,11 @@ ALIA_API alia_status alia_device_roofs(const char* device, uint64_t device_lengt
 
 /* Every device that this library knows here, those that cannot be opened too: a JSON object with "devices" (the best
  * first, each with "name" as alia_model_options takes it, "usable", "reason" where it is not, and of a card "title" and
- * "memory_bytes"), "auto" (the name that "auto" stands for), "threads" (of CPU devices where none are asked for), and
- * "cuda": "built" (into this library), "driver" and "runtime" (the newest CUDA of the driver and the one of this
- * library, such as "12.4"; null: none) and, where there are no cards, "reason". Opens no device. Owned: free with
- * alia_text_free. Errors: ALIA_OUT_OF_MEMORY. */
+ * "memory_bytes"), "auto" (the name that "auto" stands for), "threads" (of CPU devices where none are asked for),
+ * "processors": "online" (that the machine has), "affinity" (of them, in this process's mask; 0: unknown) and "quota"
+ * (how many's time its control group allows; 0: no limit), and "cuda": "built" (into this library), "driver" and
+ * "runtime" (the newest CUDA of the driver and the one of this library, such as "12.4"; null: none) and, where there
+ * are no cards, "reason". Opens no device. Owned: free with alia_text_free. Errors: ALIA_OUT_OF_MEMORY. */
 ALIA_API alia_status alia_devices(char** json, uint64_t* length);
 
 /* ---- Importance ---- */

@@ -27,7 +27,12 @@ std::string describe(const MachineReport& machine) {
     }
     json.close(']');
     json.key("auto").text(machine.chosen);
-    json.key("threads").integer(machine.threads);
+    json.key("threads").integer(machine.processors.usable());
+    json.key("processors").open('{');
+    json.key("online").integer(machine.processors.online);
+    json.key("affinity").integer(int64_t(machine.processors.allowed.size()));
+    json.key("quota").real(machine.processors.quota);
+    json.close('}');
     json.key("cuda").open('{');
     json.key("built").boolean(machine.cuda);
     json.key("driver");

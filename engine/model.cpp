@@ -177,13 +177,23 @@ class Builder {
     void forget(const Source& source) {
         checkpoint.files[source.array->file]->forget(source.array->data, size_t(source.array->bytes));
     }
+    // Rows [first, end) have been; where rows change places, those of whole heads. Returns the first that is kept.
+    int64_t forget(const Source& source, int64_t first, int64_t end) {
+        if (source.neighbours) end -= end % c.head_dim;
+        const int64_t size = row_bytes(source.array->format, source.array->columns);
+        if (first < end)
+            checkpoint.files[source.array->file]->forget(source.array->data + first * size,
+                                                         size_t((end - first) * size));
+        return std::max(first, end);
+    }
 
     void told(int64_t bytes) {
         done += bytes;
         tell(progress, {"weights", done, total});
     }
 
-    // In slices, so that the pointers and converted rows take little memory however many rows there are.
+    // In slices, so that pointers, converted rows and what was read of the file take little memory however many rows
+    // there are.
     void pack(const Piece& w, std::span<const Source> sources) {
         constexpr int64_t most = 64 * pack_rows, most_bytes = 4 << 20;
         const int64_t row_size = row_bytes(w.format, w.columns);
@@ -193,17 +203,18 @@ class Builder {
         std::vector<const void*> rows(size_t(std::min(slice, w.rows)));
         std::vector<std::byte> blocks(converted ? rows.size() * size_t(row_size) : 0);
         const Source* source = sources.data();
-        int64_t next = 0;  // of the source's rows
+        int64_t next = 0, kept = 0;  // of the source's rows
         for (int64_t first = 0, count; first < w.rows; first += count) {
             count = std::min(slice, w.rows - first);
             for (int64_t i = 0, n; i < count; i += n, next += n) {
-                if (next == source->rows()) ++source, next = 0;
+                if (next == source->rows()) ++source, next = kept = 0;
                 n = std::min(count - i, source->rows() - next);
                 if (converted) convert_rows(*source->quantised, next, n, &blocks[size_t(i * row_size)], model.threads);
                 for (int64_t j = 0; j < n; ++j)
                     rows[size_t(i + j)] = converted ? &blocks[size_t((i + j) * row_size)] : row(*source, next + j);
             }
             kernels.pack(model.device->stream, w, first, count, rows.data());
+            if (!converted) kept = forget(*source, kept, next);
         }
     }
 

@@ -58,7 +58,7 @@ struct Quantised {
 std::optional<Quantised> find_quantised(const Checkpoint&, const QuantisedConfig&, std::string_view module,
                                         int64_t rows, int64_t columns);
 
-// Rows [first, first + count) as blocks, by several threads (as worker_count takes it). Fails with malformed where a
+// Rows [first, first + count) as blocks, by several threads (as thread_count takes it). Fails with malformed where a
 // scale or zero point cannot be.
 void convert_rows(const Quantised&, int64_t first, int64_t count, std::byte* blocks, int threads);
 

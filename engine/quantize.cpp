@@ -46,7 +46,7 @@ class Converter {
     // Rows that one call of convert() takes: whole heads where rows move within one.
     int64_t window() const {
         const int64_t largest = std::max({row_size, t.quantised ? t.quantised->row_bytes() : 0, int64_t(1)});
-        const int64_t wanted = chunk_rows() * 16 * worker_count(threads);
+        const int64_t wanted = chunk_rows() * 16 * thread_count(threads);
         const int64_t rows = std::clamp(window_bytes / largest, int64_t(1), std::max(wanted, int64_t(1)));
         return t.turned ? (rows + t.turned - 1) / t.turned * t.turned : rows;
     }

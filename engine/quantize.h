@@ -7,7 +7,7 @@ namespace alia {
 struct QuantizeOptions {
     std::string type;     // a name of quantize_type_names()
     std::string imatrix;  // path of an importance matrix (read_imatrix), or empty
-    int threads = 0;      // as worker_count takes it
+    int threads = 0;      // as thread_count takes it
     JsonLimits json;
     ProgressCallback progress;  // "quantising": bytes written
 };

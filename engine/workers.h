@@ -4,25 +4,16 @@
 #include <atomic>
 #include <cstdint>
 #include <future>
-#include <sched.h>
-#include <thread>
 #include <vector>
 
+#include "kernels/processors.h"
 #include "kernels/signals.h"
 
 namespace alia {
 
-// What `threads` stands for: 0 is as many as the machine and this process's affinity allow.
-inline int worker_count(int threads) {
-    if (threads > 0) return threads;
-    cpu_set_t mine;  // has no room for more than 1,024 processors, and then nothing is said
-    if (sched_getaffinity(0, sizeof mine, &mine) == 0) return CPU_COUNT(&mine);
-    return std::max(int(std::thread::hardware_concurrency()), 1);
-}
-
-// Calls f(i) once for every i in [0, n), on the caller and up to threads - 1 more, and returns when all are done. The
-// order and the thread of an i are not fixed. Once a call throws, no more are begun, and what one of them threw is
-// thrown here. Threads are started for each use: an f(i) should take milliseconds.
+// Calls f(i) once for every i in [0, n), on the caller and up to thread_count(threads) - 1 more, and returns when all
+// are done. The order and the thread of an i are not fixed. Once a call throws, no more are begun, and what one of them
+// threw is thrown here. Threads are started for each use: an f(i) should take milliseconds.
 template <class F>
 void run_workers(int threads, int64_t n, F&& f) {
     std::atomic<int64_t> next{0};
@@ -35,7 +26,7 @@ void run_workers(int threads, int64_t n, F&& f) {
         for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) f(i);
     };
     std::vector<std::future<void>> others;  // whose destruction waits for them
-    const int64_t count = std::min<int64_t>(worker_count(threads), n);
+    const int64_t count = std::min<int64_t>(thread_count(threads), n);
     others.reserve(size_t(std::max<int64_t>(count, 1)));
     {
         const NoSignals inherited;

@@ -5,19 +5,20 @@
 #include <utility>
 
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/threads.h"
 #include "kernels/cuda/device.h"
 
 namespace alia {
 namespace {
 
 const Kernels& find(std::string_view name, int& ordinal) {
-    if (name == "auto") return cuda::devices() > 0 ? cuda::find("cuda", ordinal) : *cpu::find("");
+    const bool automatic = name == "auto";
+    if (automatic && cuda::devices() > 0) return cuda::find("cuda", ordinal);
     if (name == "ref") return ref_kernels;
     if (name == "cuda" || name.starts_with("cuda:")) return cuda::find(name, ordinal);
-    if (name == "cpu" || name.starts_with("cpu:"))
+    if (automatic || name == "cpu" || name.starts_with("cpu:"))
         if (const Kernels* k = cpu::find(name.size() > 4 ? name.substr(4) : "")) return *k;
-    char known[200] = "auto, ref, cpu";
+    char known[200] = "ref";
+    if (!cpu::tables().empty()) detail::append_clean(known, sizeof known, ", auto, cpu");
     for (const Kernels* k : cpu::tables()) {
         detail::append_clean(known, sizeof known, ", cpu:");
         detail::append_clean(known, sizeof known, std::string_view(k->name).substr(4));
@@ -37,7 +38,7 @@ std::unique_ptr<Device> Device::open(std::string_view name, const DeviceOptions&
 
 MachineReport describe_machine() {
     const cuda::Report cuda = cuda::report();
-    MachineReport machine{.threads = cpu::usable_processors(),
+    MachineReport machine{.processors = read_processors(),
                           .cuda = cuda.built,
                           .cuda_driver = cuda.driver,
                           .cuda_runtime = cuda.runtime,

@@ -8,6 +8,7 @@
 
 #include "kernels/error.h"
 #include "kernels/ops.h"
+#include "kernels/processors.h"
 
 namespace alia {
 
@@ -40,7 +41,7 @@ struct DeviceReport {
 struct MachineReport {
     std::vector<DeviceReport> devices;      // the best first, those that cannot be opened too
     std::string chosen;                     // the one that "auto" opens
-    int threads = 0;                        // of CPU devices where none are asked for
+    Processors processors;                  // of which CPU devices take the usable ones where no number is asked for
     bool cuda = false;                      // built in
     int cuda_driver = 0, cuda_runtime = 0;  // the newest CUDA of the driver, and the build's: 1000 major + 10 minor
     std::string cuda_reason;                // why there are no cards

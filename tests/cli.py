@@ -150,7 +150,7 @@ class Cli(WithProgram):
 
     def test_doctor(self):
         report = json.loads(self.alia("doctor", "--json", environment={"ALIA_DEVICE": ""}))
-        library, processor = report["library"], report["processor"]
+        library = report["library"]
         usable = [d["name"] for d in library["devices"] if d["usable"]]
         self.assertIn("cpu:base", usable)
         self.assertEqual(usable[-1], "ref")
@@ -164,8 +164,8 @@ class Cli(WithProgram):
             elif name.startswith("cpu:"):
                 self.alia("plan", self.model, "--device", name, code=1)
                 self.assertRegex(device["reason"], r"lacks [A-Z0-9_, ]+$")
-        self.assertEqual(processor["affinity"], len(os.sched_getaffinity(0)))
-        self.assertTrue(1 <= library["threads"] <= processor["affinity"])
+        self.assertEqual(library["processors"]["affinity"], len(os.sched_getaffinity(0)))
+        self.assertTrue(1 <= library["threads"] <= library["processors"]["affinity"] <= library["processors"]["online"])
         self.assertTrue(0 < report["memory"]["available"] <= report["memory"]["total"])
         if not library["cuda"]["built"]:
             self.assertIn("no CUDA", library["cuda"]["reason"])

@@ -14,7 +14,7 @@ layers = {
     "kernels/ref/": ["kernels/ref/", "kernels/*.h"],
     "kernels/cuda/": ["kernels/cuda/", "alia/ptx.h", "kernels/*.h"],
     "engine/": ["engine/", "kernels/tensor.h", "kernels/formats.h", "kernels/ops.h", "kernels/device.h", "kernels/error.h",
-                "kernels/signals.h"],
+                "kernels/processors.h", "kernels/signals.h"],
     "capi/": ["capi/", "alia.h", "alia/", "engine/", "kernels/error.h", "kernels/signals.h"],
     "capi/alia": ["alia/", "../alia.h", "result.hpp", "options.hpp", "alia.h"],
     "capi/examples/": [],

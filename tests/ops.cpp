@@ -503,6 +503,37 @@ TEST_CASE("a cache keeps finite numbers finite, NaN as NaN, and its other positi
         }
 }
 
+TEST_CASE("a NaN among the keys shows in every answer that sees it and in no other") {
+    std::vector<const Kernels*> all = tables();
+    all.push_back(&ref_kernels);
+    for (const Kernels* table : all)
+        for (Format format : cache_formats)
+            for (int n : {1, 64, 65, 700}) {
+                const int dim = 32;
+                const int64_t heads = 2, group = 3, columns = heads * dim;
+                Backend b(*table, 2);
+                const Paged paged({n + 2}, 2);
+                const int64_t slots = int64_t(paged.pages.size()) * page_positions;
+                const Matrix keys = random_matrix(slots, columns), values = random_matrix(slots, columns);
+                const Matrix q = random_matrix(2, group * columns);
+                Matrix before(2, group * columns), after(2, group * columns);
+                const Caches clean(b, paged, format, keys, values, dim);
+                attend(b, before, q, clean.k, clean.v, paged.batch(), dim);
+                for (int at : {0, n / 2, n - 1, n, n + 1}) {  // queries see n + 1 and n + 2 positions
+                    const float number = std::exchange(keys.t.row(at)[dim + 5], NAN);  // the second KV head's
+                    const Caches c(b, paged, format, keys, values, dim);
+                    attend(b, after, q, c.k, c.v, paged.batch(), dim);
+                    INFO(table->name << " " << info(format).name << " position " << at << " of " << n);
+                    for (int i : {0, 1})
+                        for (int64_t j = 0; j < group * columns; ++j) {
+                            const bool seen = at <= n + i && j >= group * dim;
+                            REQUIRE((seen ? std::isnan(after.t.row(i)[j]) : after.t.row(i)[j] == before.t.row(i)[j]));
+                        }
+                    keys.t.row(at)[dim + 5] = number;
+                }
+            }
+}
+
 TEST_CASE("sampling: candidates, log-sums and draws agree with the reference") {
     Backend ref(ref_kernels);
     for (const Kernels* table : tables())

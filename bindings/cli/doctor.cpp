@@ -71,12 +71,14 @@ void row(const char* name, const std::string& value) {
     if (!value.empty()) std::printf("%-18s %s\n", name, value.c_str());
 }
 
-std::string threads_text(const Machine& m, int threads) {
-    std::string text = std::to_string(threads) + " of " + std::to_string(m.processors) + " processors";
-    if (m.affinity && m.affinity < m.processors) text += "; the affinity mask allows " + std::to_string(m.affinity);
-    char quota[64];
-    std::snprintf(quota, sizeof quota, "; the control group allows the time of %.2f", m.quota);
-    if (m.quota > 0) text += quota;
+std::string threads_text(const std::string& devices) {
+    const double threads = number_at(devices, "/threads"), online = number_at(devices, "/processors/online"),
+                 affinity = number_at(devices, "/processors/affinity"), quota = number_at(devices, "/processors/quota");
+    char text[160], allowed[64] = "", time[64] = "";
+    if (affinity > 0 && affinity < online)
+        std::snprintf(allowed, sizeof allowed, "; the affinity mask allows %.0f", affinity);
+    if (quota > 0) std::snprintf(time, sizeof time, "; the control group allows the time of %.2f", quota);
+    std::snprintf(text, sizeof text, "%.0f of %.0f processors%s%s", threads, online, allowed, time);
     return text;
 }
 
@@ -123,7 +125,7 @@ void print_table(const Machine& m, const std::string& devices, const std::vector
     row("libalia", alia_version());
     row("processor", visible(m.processor));
     row("instructions", m.instructions);
-    row("threads", threads_text(m, int(number_at(devices, "/threads"))));
+    row("threads", threads_text(devices));
     row("memory", memory_text(m));
     row("huge pages", huge_pages_text(m.huge_pages));
     row("cuda", cuda_text(devices));
@@ -140,13 +142,13 @@ void print_json(const Machine& m, const std::string& devices, const std::vector<
         plans += (plans.empty() ? "" : ", ") + ("{\"device\": " + json_string(p.device)) +
                  (p.error.empty() ? ", \"plan\": " + p.plan : ", \"error\": " + json_string(p.error)) + "}";
     std::printf(
-        "{\"version\": %s, \"processor\": {\"model\": %s, \"instructions\": %s, \"processors\": %d, \"affinity\": %d, "
-        "\"quota\": %s}, \"memory\": {\"total\": %lld, \"available\": %lld, \"group_limit\": %lld, \"group_used\": "
+        "{\"version\": %s, \"processor\": {\"model\": %s, \"instructions\": %s}, "
+        "\"memory\": {\"total\": %lld, \"available\": %lld, \"group_limit\": %lld, \"group_used\": "
         "%lld, \"huge_pages\": %s}, \"library\": %s, \"plans\": [%s], \"runs_on\": {\"device\": %s, \"reason\": %s}}\n",
         json_string(alia_version()).c_str(), json_string(m.processor).c_str(), json_string(m.instructions).c_str(),
-        m.processors, m.affinity, m.quota > 0 ? std::to_string(m.quota).c_str() : "null", (long long)m.memory,
-        (long long)m.available, (long long)m.group_memory, (long long)m.group_used, json_string(m.huge_pages).c_str(),
-        devices.c_str(), plans.c_str(), json_string(v.device).c_str(), json_string(v.reason).c_str());
+        (long long)m.memory, (long long)m.available, (long long)m.group_memory, (long long)m.group_used,
+        json_string(m.huge_pages).c_str(), devices.c_str(), plans.c_str(), json_string(v.device).c_str(),
+        json_string(v.reason).c_str());
 }
 
 int doctor(const Options& o) {

@@ -3,10 +3,8 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <sched.h>
 #include <sstream>
 #include <string_view>
-#include <unistd.h>
 
 namespace cli {
 namespace {
@@ -52,12 +50,6 @@ Machine read_machine() {
     std::istringstream words(flags);
     for (std::string flag; words >> flag;)
         if (is_vector(flag)) m.instructions += (m.instructions.empty() ? "" : " ") + flag;
-    m.processors = int(sysconf(_SC_NPROCESSORS_ONLN));
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) m.affinity = CPU_COUNT(&set);
-    double quota = 0, period = 0;
-    if (std::istringstream(first_line("/sys/fs/cgroup/cpu.max")) >> quota >> period && period > 0)
-        m.quota = quota / period;
     m.memory = memory_of("MemTotal");
     m.available = memory_of("MemAvailable");
     m.group_memory = std::strtoll(first_line("/sys/fs/cgroup/memory.max").c_str(), nullptr, 10);  // "max": 0

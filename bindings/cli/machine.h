@@ -8,9 +8,6 @@ namespace cli {
 struct Machine {
     std::string processor;     // its model, or ""
     std::string instructions;  // the vector ones, parted by spaces
-    int processors = 0;        // that the machine has
-    int affinity = 0;          // of them, that this process may run on
-    double quota = 0;          // processors of the control group; 0: no limit
     int64_t memory = 0;        // bytes, of the machine
     int64_t available = 0;     // bytes that the system can still give
     int64_t group_memory = 0;  // bytes, the control group's limit; 0: none

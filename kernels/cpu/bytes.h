@@ -46,10 +46,7 @@ struct ByteProducts {
     static int64_t tile_bytes(int64_t columns) { return columns / F::n * P::block; }
 
     static void pack_tile(uint8_t* tile, const void* const* rows, int filled, int64_t columns) {
-        for (int64_t b = 0; b < columns / F::n; ++b, tile += P::block) {
-            if (filled < lanes) memset(tile, 0, P::block);
-            for (int r = 0; r < filled; ++r) P::pack(static_cast<const uint8_t*>(rows[r]) + b * F::bytes, tile, r);
-        }
+        for (int64_t b = 0; b < columns / F::n; ++b) P::pack(tile + b * P::block, rows, filled, b * F::bytes);
     }
 
     // Decodes row `r` of a tile.

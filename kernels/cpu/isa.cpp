@@ -15,7 +15,8 @@ constexpr const Kernels* all[] = {
 #endif
     &cpu_base};
 
-// What the table of a level, counted from the last one, needs beyond the one below it.
+// What the table of a level, counted from the last one, needs beyond the one below it; and the last one, beyond what
+// everything else is compiled for.
 struct Feature {
     int level;
     const char* name;
@@ -27,7 +28,8 @@ std::vector<Feature> features() {
     unsigned a, b, c, d;
     const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);  // clang 14 does not know its name below
     const bool bf16 = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVX512BF16);
-    return {{1, "F16C", f16c},
+    return {{0, "SSE4.2", bool(__builtin_cpu_supports("sse4.2"))},
+            {1, "F16C", f16c},
             {1, "AVX2", bool(__builtin_cpu_supports("avx2"))},
             {1, "FMA", bool(__builtin_cpu_supports("fma"))},
             {2, "AVX512F", bool(__builtin_cpu_supports("avx512f"))},
@@ -63,9 +65,8 @@ std::span<const Kernels* const> tables() {
 }
 
 const Kernels* find(std::string_view isa) {
-    if (isa.empty()) return tables().front();
     for (const Kernels* k : tables())
-        if (std::string_view(k->name).substr(4) == isa) return k;  // "cpu_" before it
+        if (isa.empty() || std::string_view(k->name).substr(4) == isa) return k;  // "cpu_" before it
     return nullptr;
 }
 

@@ -9,7 +9,7 @@
 
 namespace alia::cpu {
 
-// The best first; the last runs everywhere.
+// The best first; none on a processor that is too old for all of them.
 std::span<const Kernels* const> tables();
 // Every table of this build, the best first, and which instructions it lacks here; "" where it runs.
 struct TableReport {

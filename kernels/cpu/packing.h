@@ -66,44 +66,44 @@ struct FormOf<U8> : Form<8, 32, 0, true> {
 // iq4_levels + 128.
 constexpr uint8_t levels_128[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
 
-// A reader of blocks for `decode` whose values keep apart what the format multiplies and adds: a weight comes out as
-// d q, d q + m, d s q or d s q - m t.
+// A reader for `decode` of sixteen rows' blocks, interleaved byte by byte, whose values keep apart what the format
+// multiplies and adds. All of that but d and m fits bytes.
 struct Apart {
     const uint8_t* p;
 
     struct Real {
-        int32_t v;
+        Bytes v;
     };
-    struct Half {  // or a float, as the block has it
-        uint32_t bits;
-        friend struct Once operator*(Half d, Real q);
+    struct Half {
+        Bytes low, high;
     };
 
-    int32_t u8(int i) const { return p[i]; }
-    int32_t i8(int i) const { return int8_t(p[i]); }
-    Half half(int i) const { return {uint32_t(p[i] | p[i + 1] << 8)}; }
-    Half single(int i) const {
-        uint32_t bits;
-        memcpy(&bits, p + i, 4);
-        return {bits};
-    }
-    static Real real(int32_t q) { return {q}; }
-    static Real pick(const int8_t (&)[16], int32_t q) { return {q}; }
+    Bytes u8(int i) const { return load_sixteen(p + i * lanes); }
+    Bytes i8(int i) const { return u8(i); }
+    Half half(int i) const { return {u8(i), u8(i + 1)}; }
+    static Real real(Bytes q) { return {q}; }
+    static Real pick(const int8_t (&)[16], Bytes q) { return {q}; }
 };
 struct Once {  // d q, or the d s of a group
-    uint32_t d;
-    int32_t q;
+    Apart::Half d;
+    Bytes q;
 };
-struct Apiece {  // a weight
-    uint32_t d = 0, m = 0;
-    int32_t s = 0, t = 0, q = 0;
+struct Scaled {  // d s q
+    Apart::Half d;
+    Bytes s, q;
 };
-inline Once operator*(Apart::Half d, Apart::Real q) { return {d.bits, q.v}; }
-inline Apiece operator*(Once s, Apart::Real q) { return {.d = s.d, .s = s.q, .q = q.v}; }
-inline Apiece operator+(Once x, Apart::Half m) { return {.d = x.d, .m = m.bits, .q = x.q}; }
-inline Apiece operator-(Apiece x, Once least) { return {.d = x.d, .m = least.d, .s = x.s, .t = least.q, .q = x.q}; }
-inline Apiece apiece(Apiece x) { return x; }
-inline Apiece apiece(Once x) { return {.d = x.d, .q = x.q}; }
+struct Raised {  // d q + m
+    Apart::Half d, m;
+    Bytes q;
+};
+struct Lowered {  // d s q - m t
+    Apart::Half d, m;
+    Bytes s, t, q;
+};
+inline Once operator*(Apart::Half d, Apart::Real q) { return {d, q.v}; }
+inline Scaled operator*(Once s, Apart::Real q) { return {s.d, s.q, q.v}; }
+inline Raised operator+(Once x, Apart::Half m) { return {x.d, m, x.q}; }
+inline Lowered operator-(Scaled x, Once least) { return {x.d, least.d, x.s, least.q, x.q}; }
 
 template <class F>
 struct Packing : FormOf<F> {
@@ -150,42 +150,12 @@ struct Packing : FormOf<F> {
         return Form::levels ? pick(levels_128, q) : q;
     }
 
-    struct Row {
-        uint8_t q[F::n], s[F::n], t[F::n];  // s and t for every number: what loops over k can be made vectors
-        uint32_t d, m;
-    };
-    // Apart from `pack`, so that compilers make vectors of it.
-    __attribute__((noinline)) static void split(const uint8_t* __restrict block, Row* __restrict row) {
-        F::decode(
-            Apart{block}, [&](int k, auto x) __attribute__((always_inline)) {
-                const Apiece a = apiece(x);
-                row->q[k] = uint8_t(a.q + (Form::levels ? 0 : Form::offset));
-                if constexpr (Form::small != Small::none) row->s[k] = uint8_t(a.s), row->t[k] = uint8_t(a.t);
-                row->d = a.d, row->m = a.m;
-            });
-    }
-
-    // One row's block to row `r` of a tile's block.
-    static void pack(const uint8_t* block, uint8_t* tile, int r) {
-        Row row;
-        split(block, &row);
-        memcpy(tile + r * wide, &row.d, wide);
-        if constexpr (Form::has_least) memcpy(tile + (lanes + r) * wide, &row.m, wide);
-        uint8_t* small = tile + lanes * wide * (1 + Form::has_least) + r;
-        if constexpr (Form::small != Small::none)
-            for (int g = 0; g < groups; ++g) {
-                const int k = g * Form::group;
-                const int of_t = Form::small == Small::pairs_of_four ? row.t[k] << 4 : row.t[k] >> 4 << 6;
-                small[g * lanes] = uint8_t(row.s[k] | (Form::small == Small::signed_eight ? 0 : of_t));
-            }
-        if constexpr (Form::small == Small::pairs_of_six)
-            for (int g = 0; g < groups; g += 2)
-                small[(8 + g / 2) * lanes] = uint8_t((row.t[g * 32] & 15) | row.t[g * 32 + 32] << 4);
-        for (int b = 0; b < F::n / 32; ++b) {
-            uint8_t* to = tile + lanes * head + b * planes + 4 * r;
-            put<low>(row.q + 32 * b, 0, to);
-            if constexpr (high > 0) put<high>(row.q + 32 * b, low, to + low * 4 * lanes);
-        }
+    // The blocks that lie `at` bytes into up to sixteen rows, to a tile's block.
+    static void pack(uint8_t* tile, const void* const* rows, int filled, int64_t at) {
+        if constexpr (Form::bits == 8)
+            pack_bytes(tile, rows, filled, at);
+        else
+            pack_planes(tile, rows, filled, at);
     }
 
   private:
@@ -207,16 +177,96 @@ struct Packing : FormOf<F> {
         return (shift > 0 ? v >> shift : v << -shift) & int32_t(mask(bits) << to);
     }
 
-    // Bits from `from` on of one row's 32 numbers, to its four bytes in each vector.
-    template <int bits>
-    static void put(const uint8_t* q, int from, uint8_t* plane) {
-        for (int v = 0; v < bits; ++v) {
-            uint32_t bytes = 0, four;
-            for (int c = 0; c < 8 / bits; ++c) {
-                memcpy(&four, q + 4 * (v * 8 / bits + c), 4);
-                bytes |= (four >> from & mask(bits)) << c * bits;
+    // Bytes need no more than their places, and the offset, which is 0 or 128.
+    static void pack_bytes(uint8_t* tile, const void* const* rows, int filled, int64_t at) {
+        static_assert(Form::small == Small::none && head + 32 == F::bytes);
+        if (filled < lanes) memset(tile, 0, block);
+        for (int r = 0; r < filled; ++r) {
+            const uint8_t* from = static_cast<const uint8_t*>(rows[r]) + at;
+            for (int i = 0; i < head; i += wide) memcpy(tile + i * lanes + r * wide, from + i, wide);
+            for (int i = 0; i < 8; ++i) {
+                uint32_t four;
+                memcpy(&four, from + head + 4 * i, 4);
+                four ^= 0x01010101u * Form::offset;
+                memcpy(tile + head * lanes + (i * lanes + r) * 4, &four, 4);
             }
-            memcpy(plane + v * 4 * lanes, &bytes, 4);
+        }
+    }
+
+    // The heads of sixteen rows' blocks; s and t for every group.
+    struct Heads {
+        Apart::Half d, m;
+        Bytes s[groups], t[groups];
+
+        void take(int, const Once& x) { d = x.d; }
+        void take(int, const Raised& x) { d = x.d, m = x.m; }
+        void take(int g, const Scaled& x) { d = x.d, s[g] = x.s; }
+        void take(int g, const Lowered& x) { d = x.d, m = x.m, s[g] = x.s, t[g] = x.t; }
+    };
+
+    static void pack_planes(uint8_t* tile, const void* const* rows, int filled, int64_t at) {
+        alignas(64) uint8_t bytes[(F::bytes + 3) / 4 * 4 * lanes], q[F::n * lanes];
+        transpose(bytes, rows, filled, at);
+        Heads heads{};
+        F::decode(
+            Apart{bytes}, [&](int k, const auto& x) __attribute__((always_inline)) {
+                store(q + k * lanes, Form::levels ? x.q : x.q + Form::offset);
+                if (k % Form::group == 0) heads.take(k / Form::group, x);
+            });
+        uint8_t* to = tile;
+        auto write = [&](Bytes x) {
+            store(to, x);
+            to += lanes;
+        };
+        auto write_half = [&](Apart::Half h) {
+            store_pairs(to, h.low, h.high);
+            to += 2 * lanes;
+        };
+        write_half(heads.d);
+        if constexpr (Form::has_least) write_half(heads.m);
+        if constexpr (Form::small == Small::signed_eight)
+            for (const Bytes& s : heads.s) write(s);
+        if constexpr (Form::small == Small::pairs_of_four)
+            for (int g = 0; g < groups; ++g) write(heads.s[g] | heads.t[g] << 4);
+        if constexpr (Form::small == Small::pairs_of_six) {
+            for (int g = 0; g < groups; ++g) write(heads.s[g] | heads.t[g] >> 4 << 6);
+            for (int g = 0; g < groups; g += 2) write((heads.t[g] & 15) | heads.t[g + 1] << 4);
+        }
+        for (int b = 0; b < F::n / 32; ++b, to += planes) {
+            Ints operand[8];
+            for (int i = 0; i < 8; ++i) {
+                const uint8_t* four = q + (32 * b + 4 * i) * lanes;
+                operand[i] = widen(four) | widen(four + lanes) << 8 | widen(four + 2 * lanes) << 16 |
+                             widen(four + 3 * lanes) << 24;
+            }
+            put<low>(operand, 0, to);
+            if constexpr (high > 0) put<high>(operand, low, to + low * 4 * lanes);
+        }
+    }
+
+    // bytes[i][r] = byte at + i of row r, for a whole block; 0 for rows that are not there.
+    static void transpose(uint8_t* bytes, const void* const* rows, int filled, int64_t at) {
+        constexpr int whole = F::bytes / 4 * 4;
+        alignas(64) uint8_t fours[(F::bytes + 3) / 4 * 4 * lanes] = {};
+        for (int r = 0; r < filled; ++r) {
+            const uint8_t* from = static_cast<const uint8_t*>(rows[r]) + at;
+            for (int i = 0; i < whole; i += 4) memcpy(fours + i * lanes + 4 * r, from + i, 4);
+            memcpy(fours + whole * lanes + 4 * r, from + whole, F::bytes - whole);
+        }
+        for (int i = 0; i < F::bytes; i += 4) {
+            const Ints four = load_bytes(fours + i * lanes);
+            for (int j = 0; j < 4; ++j) store(bytes + (i + j) * lanes, narrow(four >> 8 * j));
+        }
+    }
+
+    // Bits from `from` on of 32 numbers.
+    template <int bits>
+    static void put(const Ints* operand, int from, uint8_t* plane) {
+        for (int v = 0; v < bits; ++v) {
+            Ints bytes = broadcast(0);
+            for (int c = 0; c < 8 / bits; ++c)
+                bytes = bytes | (operand[v * 8 / bits + c] >> from & int32_t(mask(bits))) << c * bits;
+            memcpy(plane + v * 4 * lanes, &bytes, sizeof bytes);
         }
     }
 };

@@ -168,6 +168,44 @@ inline Ints widen(const uint16_t* p) {
     return r;
 }
 
+// Sixteen bytes, a lane each. Sums and products wrap.
+struct Bytes {
+    typedef uint8_t Part __attribute__((vector_size(lanes)));
+    typedef uint16_t Words __attribute__((vector_size(lanes)));
+    Part v;
+};
+inline Bytes operator|(Bytes a, Bytes b) { return {a.v | b.v}; }
+inline Bytes operator+(Bytes a, Bytes b) { return {a.v + b.v}; }
+inline Bytes operator&(Bytes a, int b) { return {a.v & uint8_t(b)}; }
+inline Bytes operator+(Bytes a, int b) { return {a.v + uint8_t(b)}; }
+inline Bytes operator-(Bytes a, int b) { return {a.v - uint8_t(b)}; }
+inline Bytes operator*(Bytes a, int b) { return {a.v * uint8_t(b)}; }
+// In words, as no instruction shifts bytes.
+inline Bytes operator>>(Bytes a, int bits) { return Bytes{(Bytes::Part)((Bytes::Words)a.v >> bits)} & 255 >> bits; }
+inline Bytes operator<<(Bytes a, int bits) { return Bytes{(Bytes::Part)((Bytes::Words)a.v << bits)} & 255 << bits; }
+
+inline Bytes load_sixteen(const uint8_t* p) {
+    Bytes r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+inline void store(uint8_t* p, Bytes a) { memcpy(p, &a, sizeof a); }
+// a[0], b[0], a[1], b[1], ...
+inline void store_pairs(uint8_t* p, Bytes a, Bytes b) {
+    store(p, {__builtin_shufflevector(a.v, b.v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)});
+    store(p + lanes, {__builtin_shufflevector(a.v, b.v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)});
+}
+// The lowest byte of each lane.
+inline Bytes narrow(Ints a) {
+#if defined(__AVX512F__)
+    return {(Bytes::Part)_mm512_maskz_cvtepi32_epi8(0xFFFF, (__m512i)a.v[0])};
+#else
+    Bytes r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = uint8_t(a.v[i / width][i % width]);
+    return r;
+#endif
+}
+
 // Lane by lane, from a table of sixteen bytes.
 inline Ints pick(const uint8_t (&table)[16], Ints index) {
     Ints r;
@@ -340,8 +378,8 @@ constexpr bool has_brain_products = false;
 inline Floats add_brain_products(Floats sum, Ints, Ints) { return sum; }
 #endif
 
-// e^x to 2 units in the last place; 0 below -87.3 and of NaN, e^88 above 88. Range reduction to |r| <= ln 2 / 2 and the
-// Taylor series to the seventh power.
+// e^x to 2 units in the last place; 0 below -87.3, e^88 above 88, NaN of NaN. Range reduction to |r| <= ln 2 / 2 and
+// the Taylor series to the seventh power.
 inline Floats exp(Floats x) {
     Floats low = broadcast(-87.3f), high = broadcast(88.f), r;
     Ints power;
@@ -349,7 +387,7 @@ inline Floats exp(Floats x) {
         FloatPart c = x.v[i];
         IntPart over = (IntPart)(c > high.v[i]);
         c = (FloatPart)((over & (IntPart)high.v[i]) | (~over & (IntPart)c));
-        IntPart sane = (IntPart)(c > low.v[i]);
+        IntPart sane = ~(IntPart)(c <= low.v[i]);
         FloatPart t = (FloatPart)(sane & (IntPart)c) * 1.44269504f;
         t = (t + 12582912.f) - 12582912.f;  // to the nearest integer
         power.v[i] = __builtin_convertvector(t, IntPart);

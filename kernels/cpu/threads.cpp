@@ -1,16 +1,15 @@
 // The pool: workers spin for a while after an operation, since the next one is near, then sleep.
 #include "kernels/cpu/threads.h"
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <pthread.h>
 #include <sched.h>
 #include <thread>
 #include <vector>
 
 #include "kernels/error.h"
+#include "kernels/processors.h"
 #include "kernels/signals.h"
 
 namespace alia {
@@ -35,26 +34,6 @@ uint32_t wait_change(const std::atomic<uint32_t>& value, uint32_t old) {
     }
     value.wait(old, std::memory_order_acquire);
     return value.load(std::memory_order_acquire);
-}
-
-// "max 100000" or "150000 100000": quota and period in microseconds; 0 where there is none.
-double cgroup_processors() {
-    double quota = 0, period = 0;
-    if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "re")) {
-        if (std::fscanf(f, "%lf %lf", &quota, &period) != 2) quota = 0;
-        std::fclose(f);
-    }
-    return quota > 0 && period > 0 ? quota / period : 0;
-}
-
-// Numbers of the processors that the affinity mask allows; none where the system does not say.
-std::vector<int> allowed_processors() {
-    cpu_set_t set;
-    std::vector<int> all;
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        for (int i = 0; i < CPU_SETSIZE; ++i)
-            if (CPU_ISSET(i, &set)) all.push_back(i);
-    return all;
 }
 
 void keep_to(std::thread& thread, int processor) {
@@ -100,18 +79,11 @@ struct Stream {
 
 namespace cpu {
 
-int usable_processors() {
-    auto n = int(allowed_processors().size());
-    if (n == 0) n = int(std::thread::hardware_concurrency());
-    if (double quota = cgroup_processors(); quota > 0) n = std::min(n, int(quota + 0.999));
-    return std::max(n, 1);
-}
-
 Stream* open_pool(int threads, bool pin) {
     if (threads < 0 || threads > 1024)
         fail(Status::invalid_argument, "%d threads: it must be 0 (automatic) to 1024", threads);
-    const auto count = size_t(threads ? threads : usable_processors());
-    const std::vector<int> processors = pin ? allowed_processors() : std::vector<int>();
+    const auto count = size_t(thread_count(threads));
+    const std::vector<int> processors = pin ? read_processors().allowed : std::vector<int>();
     const NoSignals inherited;
     auto s = new Stream;
     try {

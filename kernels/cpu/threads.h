@@ -8,7 +8,7 @@ struct Stream;
 
 namespace cpu {
 
-// 0 threads: what the machine, the affinity mask and the control group allow. Pinned, each thread but the caller's
+// Threads as thread_count takes them. Pinned, each thread but the caller's
 // keeps to one processor of the mask.
 Stream* open_pool(int threads, bool pin);
 void close_pool(Stream*);
@@ -16,9 +16,6 @@ int threads(const Stream*);
 // Calls work(context, i) once for every i in [0, n), on the caller and the pool's threads, and returns when all are
 // done. The order and the thread of an i are not fixed; a thread that is not late takes the same part of n every time.
 void parallel(Stream*, int64_t n, void (*work)(void* context, int64_t i), void* context);
-
-// How many processors this process may use: affinity, and the control group's quota rounded up.
-int usable_processors();
 
 }  // namespace cpu
 

@@ -3,11 +3,11 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
-#include <thread>
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/table.h"
+#include "kernels/processors.h"
 
 namespace alia::cuda {
 namespace {
@@ -228,7 +228,7 @@ Stream* open(const DeviceOptions& o) {
         }
     } undo{q};
     q->ordinal = o.ordinal;
-    q->threads = o.threads > 0 ? o.threads : int(std::thread::hardware_concurrency());
+    q->threads = thread_count(o.threads);
     const Current current(*q);
     q->capability =
         10 * attribute(*q, cudaDevAttrComputeCapabilityMajor) + attribute(*q, cudaDevAttrComputeCapabilityMinor);
