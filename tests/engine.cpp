@@ -143,10 +143,10 @@ TEST_CASE("a cancelled request ends within one step, whether it runs or waits") 
 }
 
 TEST_CASE("cancel may come from another thread during a step") {
-    Engine engine(model(), {.context = 4096});
-    const auto id = engine.submit({.prompt = {1, 2, 3}, .ignore_eos = true});
+    Engine engine(model(), {.context = 64});
+    const auto id = engine.submit({.prompt = {1, 2, 3}, .ignore_eos = true, .context = {.first = 4, .last = 20}});
     std::thread other([&] {
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        while (engine.counters().steps < 10) std::this_thread::yield();
         engine.cancel(id);
     });
     const auto events = run(engine);
