@@ -12,68 +12,98 @@ float log_probability(float logit, const SampleResult& r) { return float(double(
 
 }  // namespace
 
+// Both wait for the passes that the device still runs.
+void Engine::State::read(void* to, const void* from, int64_t bytes) {
+    const auto start = Clock::now();
+    device.kernels.read(device.stream, to, from, bytes);
+    work_done.model_seconds += seconds_since(start);
+}
+
+void Engine::State::sample(SampleResult* to, Tensor logits, const SampleRow* rows) {
+    const auto start = Clock::now();
+    device.kernels.sample(device.stream, to, logits, rows);
+    work_done.model_seconds += seconds_since(start);
+}
+
 // Runs the planned work. Where a device call throws, no sequence has changed; from settle() on a job fails alone.
 void Engine::State::pass(Role role, std::span<const Planned> planned) {
     if (planned.empty()) return;
-    const auto start = Clock::now();
     work.clear();
-    for (const Planned& p : planned) work.push_back(p.work);
-    const Rows computed = runner.run(cache, role, work);
     std::fill(drawn.begin(), drawn.end(), 0);
-    const int64_t state_bytes = computed.hidden.stride;
     int row = 0, state = 0;
     for (const Planned& p : planned) {
-        prepare(p, row, computed, state);
+        work.push_back(p.work);
+        record(p, row);
+        row += p.work.outputs;
+    }
+    const Rows computed = runner.run(cache, role, work);
+    work_done.model_seconds += runner.seconds;
+    row = 0;
+    for (const Planned& p : planned) {
+        if (p.copies) copy_told(p, row, computed, state);
         row += p.work.outputs, state += p.work.hidden;
     }
     draw(computed.logits);
-    work_done.model_seconds += std::chrono::duration<double>(Clock::now() - start).count();
     ++work_done.passes;
 
-    for (const Planned& p : planned) {
+    const int64_t state_bytes = computed.hidden.stride;
+    row = state = 0;
+    for (size_t i = 0; i < planned.size(); ++i) {
+        prefetch(planned.subspan(i), row);
+        const Planned& p = planned[i];
         p.job->sequence->advance(p.work.count);
         (role == Role::prompt ? work_done.prompt_tokens : work_done.generated_tokens) += p.work.count;
-    }
-    row = state = 0;
-    for (const Planned& p : planned) {
         const auto own = std::span(states).subspan(size_t(state * state_bytes), size_t(p.work.hidden * state_bytes));
         settle(p, row, computed.logits, own, computed.hidden.format);
         row += p.work.outputs, state += p.work.hidden;
     }
 }
 
-// Records of the rows to draw from or to score, and copies of those that are told, before draws change them. What fails
-// for want of memory fails the job alone, when it is settled.
-void Engine::State::prepare(const Planned& p, int row, const Rows& computed, int state) {
+// Asks the processor for what the jobs after the first one are settled with: nothing of it has outlasted the pass in
+// the caches. Where each has one row, as generated tokens do, the tokens that win are looked at, too.
+void Engine::State::prefetch(std::span<const Planned> planned, int row) const {
+    if (planned.size() > 8) planned[8].job->prefetch(Job::Part::all);
+    if (planned.size() > 4) planned[4].job->prefetch(Job::Part::tails);
+    if (size_t(row) + 8 >= results.size()) return;
+    __builtin_prefetch(&results[size_t(row) + 8].count);
+    __builtin_prefetch(&results[size_t(row) + 8].candidates[0]);
+    if (model->tokenizer && drawn[size_t(row) + 4])
+        model->tokenizer->prefetch(results[size_t(row) + 4].candidates[0].token);
+}
+
+// The records of the rows to draw from or to score.
+void Engine::State::record(const Planned& p, int row) {
     Job& job = *p.job;
     const bool last = p.ends && job.request.max_tokens != 0;
-    auto read_rows = [&](int first, int count) {
+    const int scores = job.request.prompt_scores && job.tells_logits() ? p.work.outputs - int(last) : 0;
+    for (int i = row; i < row + scores; ++i) records[size_t(i)] = {}, drawn[size_t(i)] = 1;
+    if (!last || job.request.choose) return;
+    const size_t end = size_t(row + p.work.outputs - 1);
+    records[end] = job.record();
+    drawn[end] = 1;
+}
+
+// Copies of what is told, before draws change the rows. What fails for want of memory fails the job alone, when it is
+// settled.
+void Engine::State::copy_told(const Planned& p, int row, const Rows& computed, int state) {
+    Job& job = *p.job;
+    const auto copy_rows = [&](int first, int count) {
+        job.told_rows = {};
         const std::span<float> to = room_for_rows(count);
-        const Tensor& t = computed.logits;
-        device.kernels.read(device.stream, to.data(), t.row(first), int64_t(to.size_bytes()));
-        return to;
+        read(to.data(), computed.logits.row(first), int64_t(to.size_bytes()));
+        job.told_rows = to;
     };
-    job.told_rows = {};
     job.error = attempt([&] {
         if (p.work.hidden > 0) {
             const int64_t bytes = computed.hidden.stride;
             if (int64_t(states.size()) < (state + p.work.hidden) * bytes)
                 states.resize(size_t(runner.limits.hidden * bytes));
-            device.kernels.read(device.stream, states.data() + state * bytes, computed.hidden.row(state),
-                                p.work.hidden * bytes);
+            read(states.data() + state * bytes, computed.hidden.row(state), p.work.hidden * bytes);
         }
-        const int told = job.tells_logits() ? p.work.outputs : 0;
-        if (job.request.prompt_logits && told > 0) job.told_rows = read_rows(row, told);
-        for (int i = 0; job.request.prompt_scores && i < told - int(last); ++i)
-            records[size_t(row + i)] = {}, drawn[size_t(row + i)] = 1;
-        if (!last) return;
-        const int end = row + p.work.outputs - 1;
-        if (job.request.choose) {
-            if (job.told_rows.empty()) job.told_rows = read_rows(end, 1);
-            return;
-        }
-        records[size_t(end)] = job.record();
-        drawn[size_t(end)] = 1;
+        if (job.request.prompt_logits && job.tells_logits() && p.work.outputs > 0)
+            copy_rows(row, p.work.outputs);
+        else if (job.request.choose && p.ends && p.work.outputs > 0)
+            copy_rows(row + p.work.outputs - 1, 1);
     });
     if (job.error && job.error->status != Status::out_of_memory) throw Error(*std::exchange(job.error, {}));
 }
@@ -86,20 +116,23 @@ void Engine::State::draw(Tensor logits) {
         Tensor some = logits;
         some.data = logits.row(first);
         some.rows = end - first;
-        device.kernels.sample(device.stream, &results[size_t(first)], some, &records[size_t(first)]);
+        sample(&results[size_t(first)], some, &records[size_t(first)]);
     }
 }
 
 void Engine::State::settle(const Planned& p, int row, Tensor logits, std::span<const std::byte> hidden, Format format) {
     Job& job = *p.job;
     const int64_t first = job.sequence->dropped() + job.sequence->computed() - p.work.count;
-    const auto error = job.error ? job.error : attempt([&] {
+    if (job.error) return fail_job(job, *job.error);
+    const auto error = attempt([&] {
         if (p.work.outputs > 0) tell(job, p, row, logits, first);
         if (p.work.hidden > 0) pool(job, p, hidden, format, first);
-        job.told = std::max(job.told, std::min(first + p.work.count, job.prompt_end()));
-        if (first + p.work.count >= job.prompt_end()) job.ticket->prompt_done = true;
+        if (first < job.prompt_end()) {
+            job.told = std::max(job.told, std::min(first + p.work.count, job.prompt_end()));
+            if (first + p.work.count >= job.prompt_end()) job.ticket->prompt_done = true;
+        }
         if (!p.ends) return;
-        if (job.request.max_tokens == 0) return finish(scheduler.running, job, Finish::length);
+        if (job.request.max_tokens == 0) return finish(job, Finish::length);
         const int end = row + p.work.outputs - 1;
         Tensor last = logits;
         last.data = logits.row(end);
@@ -113,6 +146,7 @@ void Engine::State::settle(const Planned& p, int row, Tensor logits, std::span<c
                           .rows = 1});
         std::lock_guard lock(mutex);
         job.waits = true;
+        ++choosing;
     });
     if (error) fail_job(job, *error);
 }
@@ -142,8 +176,7 @@ void Engine::State::tell(Job& job, const Planned& p, int row, Tensor logits, int
         if (r.count == 0) fail_damaged("logits");
         const auto found = std::find_if(r.candidates, r.candidates + r.count, [&](auto c) { return c.token == token; });
         float logit = found != r.candidates + r.count ? found->logit : 0;
-        if (found == r.candidates + r.count)
-            device.kernels.read(device.stream, &logit, logits.row(i) + token, sizeof logit);
+        if (found == r.candidates + r.count) read(&logit, logits.row(i) + token, sizeof logit);
         job.scores.push_back(log_probability(logit, r));
     }
     if (!job.scores.empty())
@@ -181,7 +214,7 @@ void Engine::State::take_token(Job& job, const SampleResult& result, Tensor logi
     const int32_t token = job.sampler->pick(result, position, [&] {
         ++work_done.rows_fetched;
         row.resize(size_t(logits.columns));
-        device.kernels.read(device.stream, row.data(), logits.data, logits.columns * int64_t(sizeof(float)));
+        read(row.data(), logits.data, logits.columns * int64_t(sizeof(float)));
         return std::span<const float>(row);
     });
     float logprob = 0;
@@ -190,7 +223,7 @@ void Engine::State::take_token(Job& job, const SampleResult& result, Tensor logi
         const Candidate* end = result.candidates + result.count;
         const auto found = std::find_if(result.candidates, end, [&](auto c) { return c.token == token; });
         float logit = found != end ? found->logit : 0;
-        if (found == end) device.kernels.read(device.stream, &logit, logits.row(0) + token, sizeof logit);
+        if (found == end) read(&logit, logits.row(0) + token, sizeof logit);
         logprob = log_probability(logit, result);
         for (int i = 0; i < std::min(job.request.top_tokens, result.count); ++i)
             job.top.push_back({result.candidates[i].token, log_probability(result.candidates[i].logit, result)});
@@ -204,29 +237,36 @@ void Engine::State::take_token(Job& job, const SampleResult& result, Tensor logi
                       .position = int64_t(position),
                       .logprob = logprob,
                       .top = job.top});
-    if (why != Finish::none) finish(scheduler.running, job, why);
+    if (why != Finish::none) finish(job, why);
 }
 
 void Engine::State::take_choices() {
-    for (auto next = scheduler.running.begin(); next != scheduler.running.end();) {
-        Job& job = **next++;
-        if (!job.waits) continue;
-        {
-            std::lock_guard lock(mutex);
-            if (!job.chosen) continue;
-            job.waits = job.chosen = false;
-        }
-        const auto error = attempt([&] {
-            const int64_t bytes = int64_t(std::span(job.choice).size_bytes());
-            if (!chosen_row.data()) chosen_row = Buffer(device, bytes);
-            const Tensor t{chosen_row.data(), 1, int64_t(job.choice.size()), bytes};
-            device.kernels.write(device.stream, t.data, job.choice.data(), bytes);
-            const SampleRow record = job.record();
-            device.kernels.sample(device.stream, results.data(), t, &record);
-            take_token(job, results[0], t);
-        });
-        if (error) fail_job(job, *error);
+    if (choosing == 0) return;
+    for (size_t i = 0; i < scheduler.running.size();) {
+        const size_t before = scheduler.running.size();
+        take_choice(*scheduler.running[i].value());
+        i += scheduler.running.size() == before;  // otherwise it has ended
     }
+}
+
+void Engine::State::take_choice(Job& job) {
+    if (!job.waits) return;
+    {
+        std::lock_guard lock(mutex);
+        if (!job.chosen) return;
+        job.waits = job.chosen = false;
+        --choosing;
+    }
+    const auto error = attempt([&] {
+        const int64_t bytes = int64_t(std::span(job.choice).size_bytes());
+        if (!chosen_row.data()) chosen_row = Buffer(device, bytes);
+        const Tensor t{chosen_row.data(), 1, int64_t(job.choice.size()), bytes};
+        device.kernels.write(device.stream, t.data, job.choice.data(), bytes);
+        const SampleRow record = job.record();
+        sample(results.data(), t, &record);
+        take_token(job, results[0], t);
+    });
+    if (error) fail_job(job, *error);
 }
 
 // Room for so many more rows of logits in this step. Its memory is taken once, since events point to it.

@@ -10,10 +10,11 @@ namespace alia {
 // Calls f. What it throws comes back as an Error, std::bad_alloc as out_of_memory.
 template <class F>
 std::optional<Error> attempt(F&& f) {
-    Error error;
-    auto say = [&error](Status status, const char* what) {
+    const auto said = [](Status status, const char* what) {
+        Error error;
         error.status = status;
         std::snprintf(error.message, sizeof error.message, "%s", what);
+        return error;
     };
     try {
         f();
@@ -21,11 +22,10 @@ std::optional<Error> attempt(F&& f) {
     } catch (const Error& e) {
         return e;
     } catch (const std::bad_alloc&) {
-        say(Status::out_of_memory, "the host has no memory left");
+        return said(Status::out_of_memory, "the host has no memory left");
     } catch (const std::exception& e) {
-        say(Status::internal, e.what());
+        return said(Status::internal, e.what());
     }
-    return error;
 }
 
 }  // namespace alia

@@ -69,12 +69,8 @@ Engine::State::State(std::shared_ptr<const Model> m, const EngineOptions& o)
     scheduler.failed = [this](Jobs::node_type node, const Error& e) {
         Job& job = *node.value();
         job.error = e;
-        Jobs alone;
-        alone.insert(std::move(node));
-        if (const auto error = attempt([&] { finish(alone, job, Finish::error); })) {
-            scheduler.waiting.merge(alone);  // and is tried again
-            throw Error(*error);
-        }
+        scheduler.waiting.insert(std::move(node));  // where it is tried again if even this fails
+        finish(job, Finish::error);
     };
 }
 
@@ -164,7 +160,7 @@ std::span<const Event> Engine::step() {
     }
     const auto start = Clock::now();
     const auto error = attempt([&] { s.run_step(); });
-    s.count_step(std::chrono::duration<double>(Clock::now() - start).count());
+    s.count_step(seconds_since(start));
     if (!error) return s.events;
     if (error->status == Status::device_lost) {
         std::lock_guard lock(s.mutex);
@@ -200,14 +196,14 @@ void Engine::State::end_jobs() {
     }
     const auto now = Clock::now();
     const auto error = attempt([&] {
-        for (Jobs* jobs : {&scheduler.running, &scheduler.waiting})
-            for (auto next = jobs->begin(); next != jobs->end();) {
-                Job& job = **next++;
-                if (job.ticket->cancelled)
-                    finish(*jobs, job, Finish::cancelled);
-                else if (job.request.deadline && *job.request.deadline <= now)
-                    finish(*jobs, job, Finish::deadline);
-            }
+        const auto ends = [&](Job& job) {
+            const bool late = job.request.deadline && *job.request.deadline <= now;
+            if (!job.ticket->cancelled && !late) return false;
+            finish(job, job.ticket->cancelled ? Finish::cancelled : Finish::deadline);
+            return true;
+        };
+        for (size_t i = 0; i < scheduler.running.size();) i += !ends(*scheduler.running[i].value());
+        for (auto next = scheduler.waiting.begin(); next != scheduler.waiting.end();) ends(**next++);
     });
     if (!error) return;
     std::lock_guard lock(mutex);
@@ -215,8 +211,8 @@ void Engine::State::end_jobs() {
     throw Error(*error);
 }
 
-// Ends the job in the set that it is in. Its own pages go at once, and the rest of it with the next step.
-void Engine::State::finish(Jobs& from, Job& job, Finish why) {
+// Ends the job, wherever it is. Its own pages go at once, and the rest of it with the next step.
+void Engine::State::finish(Job& job, Finish why) {
     if (events.size() == events.capacity()) events.reserve(2 * events.capacity());
     if (job.error) why = Finish::error;
     if (const auto error = attempt([&] { job.finish_text(); }); error && why != Finish::error) {
@@ -240,7 +236,8 @@ void Engine::State::finish(Jobs& from, Job& job, Finish why) {
         ticket.first = nullptr;
         ticket.prompt_done = true;
     }
-    done.insert(from.extract(from.find(job)));
+    choosing -= job.waits;
+    done.insert(scheduler.extract(job));
     ended = true;
     std::lock_guard lock(mutex);
     queued -= !job.begun;
@@ -257,7 +254,7 @@ void Engine::State::finish(Jobs& from, Job& job, Finish why) {
 void Engine::State::fail_job(Job& job, const Error& error) {
     if (error.status == Status::device_lost) throw Error(error);  // everybody's
     job.error = error;
-    finish(scheduler.running, job, Finish::error);
+    finish(job, Finish::error);
 }
 
 void Engine::State::count_step(double seconds) {

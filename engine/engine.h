@@ -25,7 +25,7 @@ struct Counters {
     int64_t cached_tokens = 0;                            // found in the cache instead
     int64_t preemptions = 0, evictions = 0;               // of sequences; of pages
     int64_t rows_fetched = 0;                             // whole rows of logits that sampling read
-    double step_seconds = 0, model_seconds = 0;           // in step(); of these in forward passes and draws
+    double step_seconds = 0, model_seconds = 0;           // in step(); of these for the device
     int64_t running = 0, waiting = 0;                     // now: sequences
     int64_t pages = 0, pages_free = 0, pages_cached = 0;  // now; cached ones belong to no sequence
 };

@@ -9,9 +9,23 @@ Job::Job(std::shared_ptr<Ticket> t, int completion, Cache& cache)
     : ticket(std::move(t)),
       request(ticket->request),
       completion(completion),
-      own(cache),
       sequence(ticket->resident ? &ticket->resident->sequence : &own),
+      own(cache),
       stops(request.stop_texts) {}
+
+void Job::prefetch(Part part) const {
+    if (part == Part::tails) {
+        sequence->prefetch();
+        if (text) __builtin_prefetch(shown.data(), 1);
+        return;
+    }
+    const auto bytes = [](const auto& of) { return reinterpret_cast<const char*>(&of); };
+    const char* end = part == Part::planned ? bytes(text) : bytes(told_rows);
+    for (const char* at = bytes(error) + sizeof error - 1; at < end; at += 64) __builtin_prefetch(at, 1);
+    __builtin_prefetch(&request.prompt);
+    __builtin_prefetch(&request.max_tokens);
+    __builtin_prefetch(&request.choose);
+}
 
 void Job::begin(const Model& model, int64_t context) {
     Sampling sampling = request.sampling;
@@ -78,12 +92,13 @@ Finish Job::accept(int32_t token, int64_t context) {
     shown.clear();
     bool stopped = false;
     if (text && !end) {
-        piece.clear();
-        text->append(token, piece);
-        if (early)
-            shown += piece;
-        else
+        if (early || stops.none()) {
+            text->append(token, shown);
+        } else {
+            piece.clear();
+            text->append(token, piece);
             stopped = stops.append(piece, shown);
+        }
     }
     sampler->accept(token);
     sequence->append({&token, 1}, Role::generated);

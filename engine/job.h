@@ -39,34 +39,39 @@ struct Job {
     // Memory is taken by begin(), so that those who wait hold little.
     Job(std::shared_ptr<Ticket>, int completion, Cache&);
 
+    std::optional<Error> error;  // first, so that its flag lies beside what every step reads
     std::shared_ptr<Ticket> ticket;
     const Request& request;
     const int completion;
 
-    Sequence own;
+    bool begun = false;
+    bool waits = false;        // for its choice
+    bool chosen = false;       // it is there. With `waits`: the engine's lock
+    int64_t prompt_start = 0;  // where its prompt starts, dropped tokens counted
+    int64_t told = 0;          // positions from here on are to be told of (logits, scores, pooling), likewise
+    int64_t generated = 0, cached = 0;
     Sequence* sequence;  // `own`, or a resident one
+    Sequence own;
+    std::vector<int32_t> ends;  // tokens that end it
     std::optional<Sampler> sampler;
     std::optional<TextStream> text;
     StopTexts stops;
-    std::vector<int32_t> ends;  // tokens that end it
-
-    bool begun = false;
-    bool waits = false;         // for its choice
-    std::vector<float> choice;  // the caller's logits, once given
-    bool chosen = false;        // they are there. With `waits`: the engine's lock
-    int64_t prompt_start = 0;   // where its prompt starts, dropped tokens counted
-    int64_t told = 0;           // positions from here on are to be told of (logits, scores, pooling), likewise
-    int64_t generated = 0, cached = 0;
-    std::vector<double> pooled;  // sums of hidden states
-
-    std::string piece;  // text that a token adds
 
     // What its events point to, until the next step.
-    std::string shown, rest;
+    std::string shown;
     std::vector<TopToken> top;
+    // From here on: what most steps leave alone.
     std::span<const float> told_rows;  // of the pass that was just run, or its row to choose from
     std::vector<float> scores, embedding;
-    std::optional<Error> error;
+    std::string rest;
+    std::vector<float> choice;   // the caller's logits, once given
+    std::vector<double> pooled;  // sums of hidden states
+    std::string piece;           // text that a token adds, before stop texts are looked for
+
+    // Asks the processor for what a step reads of this job, before its turn comes: a pass over the weights leaves
+    // nothing of it in the caches. Tails: what the rest of it names.
+    enum class Part { planned, all, tails };
+    void prefetch(Part) const;
 
     // Position of the sequence's end, dropped tokens counted: where the next draw takes its noise from.
     int64_t position() const { return sequence->dropped() + sequence->length(); }
@@ -93,6 +98,10 @@ struct Rank {
     using is_transparent = void;
     static const Job& of(const Job& job) { return job; }
     static const Job& of(const std::unique_ptr<Job>& job) { return *job; }
+    template <class Node>
+    static const Job& of(const Node& node) {
+        return *node.value();
+    }
     template <class A, class B>
     bool operator()(const A& left, const B& right) const {
         const Job &a = of(left), &b = of(right);
@@ -101,7 +110,7 @@ struct Rank {
         return a.completion < b.completion;
     }
 };
-// Jobs move between such sets with their nodes, which allocates nothing.
+// Jobs move from one place to another with their nodes, which allocates nothing.
 using Jobs = std::set<std::unique_ptr<Job>, Rank>;
 
 }  // namespace alia

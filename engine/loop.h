@@ -30,6 +30,7 @@ struct Engine::State {
     Buffer chosen_row;              // on the device
     Jobs done;                      // their events point to them until the next step
     bool ended = false;             // jobs have ended since waiting ones were last looked at
+    int choosing = 0;               // jobs that wait for a choice
     Counters work_done;             // by the stepping thread; `counts` is its copy
     std::optional<Error> failure;   // that came after events: the next step throws it
 
@@ -56,15 +57,20 @@ struct Engine::State {
     void run_step();
     void end_jobs();      // those that were cancelled, or are too late
     void take_choices();  // that came since the last step
+    void take_choice(Job&);
     void pass(Role, std::span<const Planned>);
-    void prepare(const Planned&, int row, const Rows&, int state);
+    void prefetch(std::span<const Planned>, int row) const;
+    void record(const Planned&, int row);
+    void copy_told(const Planned&, int row, const Rows&, int state);
     void draw(Tensor logits);
+    void read(void* to, const void* on_device, int64_t bytes);
+    void sample(SampleResult*, Tensor logits, const SampleRow*);
     void settle(const Planned&, int row, Tensor logits, std::span<const std::byte> states, Format);
     void tell(Job&, const Planned&, int row, Tensor logits, int64_t first);
     void pool(Job&, const Planned&, std::span<const std::byte> states, Format, int64_t first);
     void take_token(Job&, const SampleResult&, Tensor row);
     std::span<float> room_for_rows(int64_t count);
-    void finish(Jobs& from, Job&, Finish);
+    void finish(Job&, Finish);
     void fail_job(Job&, const Error&);
     void count_step(double seconds);
 };

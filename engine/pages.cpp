@@ -8,7 +8,8 @@
 
 namespace alia {
 
-Pages::Pages(int32_t count) : all(size_t(count)), buckets(std::bit_ceil(size_t(count) + 1), -1), free_count(count) {
+Pages::Pages(int32_t count)
+    : uses(size_t(count)), all(size_t(count)), buckets(std::bit_ceil(size_t(count) + 1), -1), free_count(count) {
     std::random_device random;
     secret = {uint64_t(random()) << 32 | random(), uint64_t(random()) << 32 | random()};
     for (int32_t page = count; page-- > 0;) all[page].next = first_free, first_free = page;
@@ -33,19 +34,19 @@ int32_t Pages::take() {
     } else {
         fail(Status::context_full, "every page of the KV cache is in use");
     }
-    all[page].references = 1;
+    uses[page].references = 1;
     return page;
 }
 
 void Pages::share(int32_t page) noexcept {
-    if (all[page].references++ == 0) unlink_cached(page);
+    if (uses[page].references++ == 0) unlink_cached(page);
 }
 
 void Pages::release(int32_t page) noexcept {
-    Page& p = all[page];
-    if (--p.references > 0) return;
-    if (p.known) return push_cached(page);
-    p.next = first_free;
+    Use& use = uses[page];
+    if (--use.references > 0) return;
+    if (use.known) return push_cached(page);
+    all[page].next = first_free;
     first_free = page;
     ++free_count;
 }
@@ -68,7 +69,7 @@ int32_t Pages::publish(int32_t page, Hash128 key, const PageContent& content) no
         return other;
     }
     Page& p = all[page];
-    p.known = true;
+    uses[page].known = true;
     p.key = key;
     p.content = content;
     p.next = bucket(key);
@@ -80,7 +81,7 @@ void Pages::forget(int32_t page) noexcept {
     int32_t* link = &bucket(all[page].key);
     while (*link != page) link = &all[*link].next;
     *link = all[page].next;
-    all[page].known = false;
+    uses[page].known = false;
 }
 
 void Pages::push_cached(int32_t page) noexcept {

@@ -42,7 +42,7 @@ class Pages {
     // caller's reference has then moved to it.
     int32_t publish(int32_t page, Hash128 key, const PageContent&) noexcept;
     // Whether writing to it would be seen: it has other users or is known by its content.
-    bool fixed(int32_t page) const { return all[page].references > 1 || all[page].known; }
+    bool fixed(int32_t page) const { return uses[page].references > 1 || uses[page].known; }
 
     int32_t count() const { return int32_t(all.size()); }
     int32_t free() const { return free_count; }      // hold nothing
@@ -51,9 +51,11 @@ class Pages {
     int64_t evictions = 0;
 
   private:
-    struct Page {
+    struct Use {
         int32_t references = 0;
         bool known = false;
+    };
+    struct Page {
         int32_t next = -1;               // in its bucket, or in the free list
         int32_t older = -1, newer = -1;  // of the cached ones
         Hash128 key;
@@ -66,6 +68,7 @@ class Pages {
     void unlink_cached(int32_t page) noexcept;
 
     Hash128 secret;
+    std::vector<Use> uses;  // apart from the rest, since every step looks at those of its last pages
     std::vector<Page> all;
     std::vector<int32_t> buckets;
     int32_t first_free = -1, oldest = -1, newest = -1;

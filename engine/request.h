@@ -10,6 +10,9 @@
 namespace alia {
 
 using Clock = std::chrono::steady_clock;
+inline double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // What is done where a sequence has as many tokens as the context has positions and is to have another. Nothing: the
 // request ends with Finish::context. Otherwise the first `first` and the last `last` tokens stay, the ones between them

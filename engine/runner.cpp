@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 
 namespace alia {
 namespace {
@@ -111,6 +112,7 @@ Rows Runner::run(const Cache& cache, Role role, std::span<const Work> work, Obse
         host.sequence[n] = sequences;
         *next_output++ = n;
     }
+    const auto start = std::chrono::steady_clock::now();
     const int64_t used = host.pages + (sequences + 1) * stride - staging.data();
     device.kernels.write(device.stream, arrays.data(), staging.data(), used * int64_t(sizeof(int32_t)));
 
@@ -145,6 +147,7 @@ Rows Runner::run(const Cache& cache, Role role, std::span<const Work> work, Obse
     };
     // A replayed pass is not called, and its rows lie where the first call of its key left them.
     device.kernels.run(device.stream, uint64_t(size), queue, &pass);
+    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (size) {
         if (pass.result.logits) replayed[replay_of(size)] = pass.result;
         pass.result = replayed[replay_of(size)];

@@ -39,6 +39,7 @@ class Runner {
     static int64_t bytes(const Model&, const Kernels&, const PassLimits&);
 
     const PassLimits limits;
+    double seconds = 0;  // in the last run, for the device
 
   private:
     Device& device;

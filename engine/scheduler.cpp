@@ -13,6 +13,8 @@ bool draws_one(const Job& job) { return job.sequence->pending() == 1 && job.sequ
 
 Scheduler::Scheduler(const Limits& limits, const Model& model, Cache& cache)
     : limits(limits), model(model), cache(cache) {
+    running.reserve(size_t(limits.sequences));
+    sharing.reserve(size_t(limits.sequences));
     generated.reserve(size_t(limits.sequences));
     prompt.reserve(size_t(limits.sequences));
 }
@@ -30,9 +32,8 @@ void Scheduler::admit(bool changed) {
     for (auto next = next_waiting(); next != waiting.end(); next = next_waiting()) {
         Job& job = **next;
         if (int(running.size()) >= limits.sequences) {
-            const auto last = std::prev(running.end());
-            if ((*last)->request.priority >= job.request.priority) return;
-            preempt(last);
+            if (Rank::of(running.back()).request.priority >= job.request.priority) return;
+            preempt_last();
         }
         auto node = waiting.extract(next);
         if (!job.begun) {
@@ -61,43 +62,55 @@ bool Scheduler::make_room(const Job& job) {
     const int64_t missing = job.sequence->length() / page_positions + 1 - int64_t(job.sequence->pages().size());
     while (missing > cache.pages.available() && !running.empty()) {
         if (drop_resident()) continue;
-        const auto last = std::prev(running.end());
-        if ((*last)->request.priority >= job.request.priority) return false;
-        preempt(last);
+        if (Rank::of(running.back()).request.priority >= job.request.priority) return false;
+        preempt_last();
     }
     return true;
 }
 
 void Scheduler::run(Jobs::node_type job) {
     if (Resident* resident = job.value()->ticket->resident.get()) resident->in_run = true;
-    running.insert(std::move(job));
+    const auto place = std::upper_bound(running.begin(), running.end(), *job.value(), Rank());
+    running.insert(place, std::move(job));
 }
 
-void Scheduler::preempt(Jobs::iterator job) {
-    (*job)->sequence->drop_pages();
-    if (Resident* resident = (*job)->ticket->resident.get()) resident->in_run = false;
-    waiting.insert(running.extract(job));
+Jobs::node_type Scheduler::extract(Job& job) {
+    const auto place = std::lower_bound(running.begin(), running.end(), job, Rank());
+    if (place == running.end() || place->value().get() != &job) return waiting.extract(waiting.find(job));
+    auto node = std::move(*place);
+    running.erase(place);
+    return node;
+}
+
+void Scheduler::preempt_last() {
+    Job& job = *running.back().value();
+    job.sequence->drop_pages();
+    if (Resident* resident = job.ticket->resident.get()) resident->in_run = false;
+    waiting.insert(std::move(running.back()));
+    running.pop_back();
     ++preemptions;
 }
 
 // False where the job itself had to give way.
-bool Scheduler::take_pages(Jobs::iterator job, int64_t count) {
-    while (!(*job)->sequence->take_pages(count)) {
+bool Scheduler::take_pages(size_t place, int64_t count) {
+    while (!running[place].value()->sequence->take_pages(count)) {
         if (drop_resident()) continue;
-        const auto last = std::prev(running.end());
-        const bool itself = last == job;
-        preempt(last);
-        if (itself) return false;
+        preempt_last();
+        if (place == running.size()) return false;
     }
     return true;
 }
 
 // How many tokens each of those that share the budget may have, so that it is used up.
-int Scheduler::even_share() const {
+int Scheduler::even_share() {
+    sharing.clear();
+    for (const auto& node : running)
+        if (const Job& job = *node.value(); !job.waits && job.sequence->pending() > 0 && !draws_one(job))
+            sharing.push_back(&job);
+    if (sharing.empty()) return 0;
     auto used = [&](int share) {
         int64_t sum = 0;
-        for (const auto& job : running)
-            if (!job->waits && !draws_one(*job)) sum += job->sequence->run(share);
+        for (const Job* job : sharing) sum += job->sequence->run(share);
         return sum;
     };
     int least = 1, most = limits.chunk;
@@ -118,17 +131,19 @@ Planned Scheduler::planned(Job& job, int64_t first, int count) const {
     Work work{job.sequence, count, job.tells_logits() ? int(told) : 0};
     if (ends && job.request.max_tokens != 0) work.outputs = std::max(work.outputs, 1);
     if (job.pools()) work.hidden = job.request.pooling == Pooling::mean ? int(told) : int(ends && job.generated == 0);
-    return {&job, work, ends};
+    const bool copies = work.hidden > 0 || job.tells_logits() || (ends && job.request.choose);
+    return {&job, work, ends, copies};
 }
 
 void Scheduler::plan() {
     generated.clear();
     prompt.clear();
+    for (const auto& node : running) node.value()->prefetch(Job::Part::planned);
+    for (const auto& node : running) node.value()->prefetch(Job::Part::tails);
     const int share = even_share();
     int budget = limits.chunk, rows = limits.logit_rows;
-    for (auto next = running.begin(); next != running.end();) {
-        const auto place = next++;
-        Job& job = **place;
+    for (size_t place = 0; place < running.size(); ++place) {
+        Job& job = *running[place].value();
         if (job.waits || job.sequence->pending() == 0) continue;
         const bool one = draws_one(job);
         const Role role = job.sequence->next_role();
@@ -137,8 +152,7 @@ void Scheduler::plan() {
         if (!one && job.tells_logits())
             count = int(std::min<int64_t>(count, std::max(job.told - first, int64_t(0)) + rows));
         if (count == 0) continue;
-        if (!take_pages(place, count)) break;  // it was the last
-        next = std::next(place);               // those behind it may have given way
+        if (!take_pages(place, count)) break;
         const Planned p = planned(job, first, count);
         if (!one) budget -= count;
         if (job.tells_logits()) rows -= std::min(p.work.outputs, rows);

@@ -13,7 +13,8 @@ namespace alia {
 struct Planned {
     Job* job;
     Work work;
-    bool ends;  // all its tokens are then processed: its last row gives the next one
+    bool ends;    // all its tokens are then processed: its last row gives the next one
+    bool copies;  // rows of logits or hidden states are told, or chosen from
 };
 
 class Scheduler {
@@ -30,7 +31,8 @@ class Scheduler {
     // A job could not begin; it is in neither set any more.
     std::function<void(Jobs::node_type, const Error&)> failed;
 
-    Jobs waiting, running;
+    Jobs waiting;
+    std::vector<Jobs::node_type> running;    // in order of rank
     std::vector<Planned> generated, prompt;  // the next step's two passes
     int64_t preemptions = 0, cached_tokens = 0, begun = 0;
 
@@ -38,21 +40,24 @@ class Scheduler {
     void admit(bool changed);
     // Fills the two passes; every sequence in them has its pages.
     void plan();
+    // Takes a job from where it is.
+    Jobs::node_type extract(Job&);
 
   private:
     Jobs::iterator next_waiting();
     void run(Jobs::node_type);
     bool begin(Job&);
-    void preempt(Jobs::iterator);
-    bool take_pages(Jobs::iterator, int64_t count);
+    void preempt_last();
+    bool take_pages(size_t place, int64_t count);
     bool make_room(const Job&);
-    int even_share() const;
+    int even_share();
     Planned planned(Job&, int64_t first, int count) const;
 
     const Limits limits;
     const Model& model;
     Cache& cache;
-    int32_t refused = -1;  // pages that were to be had when a job was last refused for want of more
+    std::vector<const Job*> sharing;  // of one step: those that share its budget
+    int32_t refused = -1;             // pages that were to be had when a job was last refused for want of more
 };
 
 }  // namespace alia

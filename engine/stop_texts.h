@@ -11,6 +11,7 @@ class StopTexts {
     // Borrowed; none is empty.
     explicit StopTexts(std::span<const std::string> texts) : texts(texts) {}
 
+    bool none() const { return texts.empty(); }
     void reserve();  // memory for what is held back
     // Adds to `shown` what can be shown now. True where a text was found: what came before it has then been shown, and
     // the rest is forgotten. Where several end at once, the one that starts first counts.

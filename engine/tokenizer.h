@@ -69,6 +69,8 @@ class Tokenizer {
     // The token that is written exactly so ("<|im_end|>"), of any kind.
     std::optional<int32_t> find(std::string_view text) const { return vocabulary.find(text); }
 
+    void prefetch(int32_t id) const { vocabulary.prefetch(id); }
+
     int32_t bos = -1, eos = -1, unknown = -1;  // where the file says so
 
   protected:

@@ -32,6 +32,10 @@ class Vocabulary {
     bool special(int32_t id) const { return exists(id) && tokens[size_t(id)].special; }
     bool byte(int32_t id) const { return exists(id) && tokens[size_t(id)].byte; }
     std::optional<int32_t> find(std::string_view name) const;
+    // Asks the processor for what is known of a token that is wanted soon.
+    void prefetch(int32_t id) const {
+        if (id >= 0 && id < size()) __builtin_prefetch(tokens.data() + id);
+    }
 
   private:
     struct Token {
