@@ -5,6 +5,7 @@
     plots.py context  RUNS.jsonl... --out FILE.svg   generation speed against the context         (from alia bench --json)
     plots.py threads  RUNS.jsonl... --out FILE.svg   speed of every measure against the threads   (from alia bench --json)
     plots.py peers    RUNS.jsonl... --out FILE.svg   libalia's speed as a multiple of the peer's  (from peers/compare.py)
+    plots.py serve    RUNS.jsonl... --out FILE.svg   throughput against the clients at once       (from peers/serve.py)
 
 Of lines that measure the same thing, the last one counts."""
 import argparse
@@ -14,6 +15,7 @@ import statistics
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+SERVERS = {"alia": "alia.server", "engine": "libalia's engine", "peer": "llama_cpp.server"}
 COLOURS = ["#1b6ca8", "#d1495b", "#3a7d44", "#8e5ea2", "#e08e0b", "#17807e", "#6b4c3b", "#555555"]
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 70, 190, 40, 50
 
@@ -104,6 +106,14 @@ def plot(kind, runs):
         peer, processor = runs[-1]["peer"]["name"], runs[-1]["machine"].get("Model name", "")
         note = f"Median of {statistics.median(len(r['ratios']) for r in runs):.0f} rounds, lowest to highest; {processor}, {runs[-1]['threads']} threads, {runs[-1]['date'][:10]}"
         return bars_chart(f"libalia's speed as a multiple of {peer}'s", list(rows.values()), note)
+    if kind == "serve":
+        series = {}
+        runs = [r for r in runs if r["measure"] == "serve"]
+        for r in runs:
+            for name, rates in r["rates"].items():
+                tokens = sorted(r["tokens"] * rate for rate in rates)
+                series.setdefault(SERVERS[name], {})[r["clients"]] = (r["clients"], statistics.median(tokens), tokens[0], tokens[-1])
+        return lines_chart(f"Answers of {runs[-1]['tokens']} tokens, streamed", "clients at once", {n: list(p.values()) for n, p in series.items()}, True)
     runs = [r for r in runs if "tokens_per_second" in r]
     if kind == "prompt":
         return lines_chart("Reading prompts", "tokens in the prompt", series_of([r for r in runs if r["measure"].startswith("prompt")], file_and_threads, lambda r: r["tokens"]), True)
@@ -114,7 +124,7 @@ def plot(kind, runs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("prompt", "context", "threads", "peers"))
+    parser.add_argument("kind", choices=("prompt", "context", "threads", "peers", "serve"))
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     o = parser.parse_args()

@@ -9,7 +9,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "capi/alia.h"
@@ -24,6 +27,8 @@ void check(alia_status status) {
     std::exit(1);
 }
 
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
 double median(std::vector<double> values) {
     std::sort(values.begin(), values.end());
     return values.empty() ? 0 : values[values.size() / 2];
@@ -34,10 +39,6 @@ double number_in(const std::string& json, const char* name) {
     const size_t at = json.find('"' + std::string(name) + "\":");
     return at == json.npos ? 0 : std::strtod(json.c_str() + json.find(':', at) + 1, nullptr);
 }
-
-struct Counters {
-    double steps, step_seconds, model_seconds, cached;
-};
 
 class Engine {
   public:
@@ -73,13 +74,15 @@ class Engine {
     int step() {
         uint32_t count = 0;
         int tokens = 0;
+        const Clock::time_point start = Clock::now();
         check(alia_engine_step(engine, events.data(), uint32_t(events.size()), &count));
+        step_seconds = seconds_since(start);
         for (uint32_t i = 0; i < count; ++i) {
             const alia_event& e = events[i];
             if (e.kind == ALIA_EVENT_TOKEN) {
                 ++tokens;
                 if (begun.contains(e.request)) {
-                    first.push_back(std::chrono::duration<double>(Clock::now() - begun.at(e.request)).count());
+                    first.push_back(seconds_since(begun.at(e.request)));
                     begun.erase(e.request);
                 }
             }
@@ -93,18 +96,18 @@ class Engine {
         return tokens;
     }
 
-    Counters counters() {
+    double model_seconds() {
         char* json = nullptr;
         uint64_t length = 0;
         check(alia_engine_counters(engine, &json, &length));
         const std::string text(json, length);
         alia_text_free(json);
-        return {number_in(text, "steps"), number_in(text, "step_seconds"), number_in(text, "model_seconds"),
-                number_in(text, "cached_tokens")};
+        return number_in(text, "model_seconds");
     }
 
     int finished = 0;
     std::vector<double> first;  // seconds to first tokens
+    double step_seconds = 0;    // of the last step, as its caller sees it
 
   private:
     alia_engine* engine = nullptr;
@@ -113,6 +116,13 @@ class Engine {
     std::map<uint64_t, Clock::time_point> begun;
     std::vector<alia_event> events;
 };
+
+// Microseconds, of the values of one kind.
+double microseconds(const std::vector<double>& seconds, double share) {
+    std::vector<double> sorted = seconds;
+    std::sort(sorted.begin(), sorted.end());
+    return sorted.empty() ? 0 : 1e6 * sorted[size_t(share * double(sorted.size() - 1))];
+}
 
 void batch(alia_model* model, int requests, int64_t prompt, int32_t threads, int repeat) {
     constexpr int64_t tokens = 64;
@@ -123,33 +133,34 @@ void batch(alia_model* model, int requests, int64_t prompt, int32_t threads, int
         const Clock::time_point start = Clock::now();
         for (int i = 0; i < requests; ++i) engine.submit(prompt, tokens);
         while (int(engine.first.size()) < requests) engine.step();
-        const Clock::time_point all_began = Clock::now();
-        const Counters before = engine.counters();
+        double model_seconds = engine.model_seconds(), generating = 0;
         int made = 0;
-        while (engine.finished == 0) made += engine.step();  // all of them generate
-        const Clock::time_point some_end = Clock::now();
-        const Counters after = engine.counters();
+        while (engine.finished == 0) {  // all of them generate
+            made += engine.step();
+            const double model_then = std::exchange(model_seconds, engine.model_seconds());
+            generating += engine.step_seconds;
+            if (round > 0) beside.push_back(engine.step_seconds - (model_seconds - model_then));
+        }
         while (engine.finished < requests) engine.step();
-        const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+        const double seconds = seconds_since(start);
         if (round == 0) continue;
         first.push_back(median(engine.first));
         last.push_back(*std::max_element(engine.first.begin(), engine.first.end()));
         whole.push_back(double(requests) * double(tokens) / seconds);
-        generation.push_back(made / std::chrono::duration<double>(some_end - all_began).count());
-        beside.push_back((after.step_seconds - before.step_seconds - after.model_seconds + before.model_seconds) /
-                         std::max(1.0, after.steps - before.steps));
+        generation.push_back(made / generating);
     }
     std::printf(
         "{\"measure\": \"batch\", \"requests\": %d, \"prompt\": %lld, \"tokens\": %lld, \"first_token_seconds\": %.6f, "
         "\"last_first_token_seconds\": %.6f, \"tokens_per_second\": %.2f, \"generation_tokens_per_second\": %.2f, "
-        "\"beside_the_model_microseconds_per_step\": %.2f}\n",
+        "\"beside_the_model_microseconds\": {\"median\": %.2f, \"p90\": %.2f, \"mean\": %.2f}}\n",
         requests, (long long)prompt, (long long)tokens, median(first), median(last), median(whole), median(generation),
-        1e6 * median(beside));
+        microseconds(beside, 0.5), microseconds(beside, 0.9),
+        1e6 * std::accumulate(beside.begin(), beside.end(), 0.0) / double(std::max<size_t>(1, beside.size())));
     std::fflush(stdout);
 }
 
-void prefix(alia_model* model, int32_t threads, int repeat) {
-    constexpr int64_t shared = 3000, length = shared + 16;
+void prefix(alia_model* model, int64_t shared, int32_t threads, int repeat) {
+    const int64_t length = shared + 16;
     std::vector<double> fresh, again, share;
     for (int round = 0; round < repeat; ++round) {
         Engine engine(model, 4096, 2, 8192, threads);
@@ -167,10 +178,16 @@ void prefix(alia_model* model, int32_t threads, int repeat) {
         (long long)length, (long long)shared, median(fresh), median(again), median(share));
 }
 
+std::vector<int64_t> numbers(const char* list) {
+    std::vector<int64_t> all;
+    for (char* end; *list; list = *end ? end + 1 : end) all.push_back(std::max(1ll, std::strtoll(list, &end, 10)));
+    return all;
+}
+
 int usage(int code) {
     std::fprintf(
         code ? stderr : stdout,
-        "usage: alia_bench_serve MODEL [--threads N] [--repeat N]\n"
+        "usage: alia_bench_serve MODEL [--threads N] [--repeat N] [--requests N,...] [--prompts N,...] [--shared N]\n"
         "Many requests on one engine, as JSON lines: by batch and prompt length, and with a shared beginning.\n"
         "example: alia_bench_serve smollm2.gguf --threads 2 --repeat 5\n");
     return code;
@@ -181,15 +198,28 @@ int usage(int code) {
 int main(int argc, char** argv) {
     int32_t threads = 0;
     int repeat = 5;
+    int64_t shared = 3000;
+    std::vector<int64_t> requests{1, 4, 16, 64}, prompts{32, 512};
     const char* path = nullptr;
     for (int i = 1; i < argc; ++i) {
-        if (std::strcmp(argv[i], "--help") == 0) return usage(0);
-        if (std::strcmp(argv[i], "--threads") == 0 && i + 1 < argc)
-            threads = std::atoi(argv[++i]);
-        else if (std::strcmp(argv[i], "--repeat") == 0 && i + 1 < argc)
-            repeat = std::max(1, std::atoi(argv[++i]));
-        else if (!path && argv[i][0] != '-')
+        const std::string_view name = argv[i];
+        if (name == "--help") return usage(0);
+        if (name[0] != '-' && !path) {
             path = argv[i];
+            continue;
+        }
+        if (i + 1 == argc) return usage(2);
+        const char* value = argv[++i];
+        if (name == "--threads")
+            threads = std::atoi(value);
+        else if (name == "--repeat")
+            repeat = std::max(1, std::atoi(value));
+        else if (name == "--requests")
+            requests = numbers(value);
+        else if (name == "--prompts")
+            prompts = numbers(value);
+        else if (name == "--shared")
+            shared = std::atoi(value);
         else
             return usage(2);
     }
@@ -198,9 +228,9 @@ int main(int argc, char** argv) {
     options.threads = threads;
     alia_model* model = nullptr;
     check(alia_model_open(path, std::strlen(path), &options, &model));
-    for (int requests : {1, 4, 16, 64})
-        for (int64_t prompt : {32, 512}) batch(model, requests, prompt, threads, repeat);
-    prefix(model, threads, repeat);
+    for (int64_t n : requests)
+        for (int64_t prompt : prompts) batch(model, int(n), prompt, threads, repeat);
+    if (shared > 0) prefix(model, shared, threads, repeat);
     alia_model_free(model);
     return 0;
 }
