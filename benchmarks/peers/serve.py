@@ -155,10 +155,12 @@ def main():
     for round_number in range(o.rounds):
         for name in sorted(names, reverse=round_number % 2 == 1):
             contender = contenders[name]()
-            load(contender, 1, o.prompt, o.tokens, "warm")
-            for n in counts:
-                seen[n][name].append(load(contender, n, o.prompt, o.tokens, f"{round_number}"))
-            contender.close()
+            try:
+                load(contender, 1, o.prompt, o.tokens, "warm")
+                for n in counts:
+                    seen[n][name].append(load(contender, n, o.prompt, o.tokens, f"{round_number}"))
+            finally:
+                contender.close()
     for n in counts:
         alia = seen[n]["alia"]
         result = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "file": Path(o.model).name,
