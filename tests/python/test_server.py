@@ -459,7 +459,7 @@ class TestLimits(WithServer):
                 self.assertEqual(cancelled, [])
 
             counters = lambda: server.engine.counters  # noqa: E731
-            stream = self.send("POST", CHAT, {"messages": USER, "stream": True, **ENDLESS}, server=server)
+            stream = self.send("POST", CHAT, {"messages": USER, "stream": True, **LETTERS, **ENDLESS}, server=server)
             self.assertIn(b"assistant", stream.readline())
             until(lambda: counters()["running"])
             stream.close()
