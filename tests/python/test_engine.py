@@ -252,7 +252,7 @@ for way in (lambda: list(stream), lambda: engine.complete("ab", max_tokens=1 << 
         threading.Timer(0.2, interrupt).start()
         way()
     except KeyboardInterrupt:
-        print("interrupted", time.monotonic() - sent < 5)
+        print("interrupted", time.monotonic() - sent < 0.5)
 while engine.counters["running"]:
     time.sleep(0.01)
 engine.stream("ab", max_tokens=1 << 40, ignore_eos=True, keep_first=4, keep_last=20)
