@@ -2,6 +2,9 @@
 //
 //     alia_bench_kernels [--device=cpu:avx512] [--threads=2] [--pin=1] [--max_gib=4] [Google Benchmark's options]
 //     alia_bench_kernels --benchmark_filter='linear/Q4_K/8192x24576/' --benchmark_format=json
+//     alia_bench_kernels --device=cuda:0
+//
+// --tiny=1 takes small shapes, which say nothing of speed: every benchmark can then be tried in seconds.
 //
 // of_read and of_products are shares of the machine's read bandwidth and of its best multiply-adds. Operands of
 // products and attention come from memory; those of the small operations stay in the caches, as they do in a model.
@@ -10,13 +13,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <span>
 
+#include "benchmarks/kernels_cublas.h"
 #include "kernels/cpu/threads.h"
 
 namespace alia {
 namespace {
 
-constexpr int row_counts[] = {1, 8, 64, 512};
+constexpr int row_counts[] = {1, 8, 64, 512}, card_row_counts[] = {1, 8, 16, 64, 512, 4096}, tiny_row_counts[] = {1, 9};
 
 // ---- Products
 
@@ -24,24 +30,66 @@ constexpr int row_counts[] = {1, 8, 64, 512};
 constexpr Shape shapes[] = {{8192, 8192},  {8192, 24576},  {24576, 8192}, {8192, 256000}, {4096, 4096}, {4096, 11008},
                             {11008, 4096}, {4096, 256000}, {2048, 2048},  {2048, 5440},   {5440, 2048}, {2048, 256000}};
 
+constexpr Shape tiny_shapes[] = {{256, 64}, {512, 96}};
+
 double best_products(const Roofs& r, Format f) {
+    if (r.int8 == 0 && r.bf16 > 0) return r.bf16;  // a card: all formats are multiplied as bf16
     if (f == Format::F32 || f == Format::F16 || f == Format::E4M3) return r.f32;
     if (f == Format::BF16) return r.bf16 > 0 ? r.bf16 : r.f32;
     return r.int8 > 0 ? r.int8 : r.f32;
 }
 
-void linear(benchmark::State& state, Bench& b, Format format, Shape shape, int rows) {
+void linear(benchmark::State& state, Bench& b, Format format, Shape shape, int rows, Role role) {
     const Weights& w = b.weights(format, shape);
     const Buffer x = b.floats(rows * shape.columns), y = b.floats(rows * shape.rows);
     const Buffer scratch(*b.device, b.k.scratch_bytes(format, rows, shape.columns));
     const Roofs& roofs = b.roofs();
     size_t next = 0;
-    const double seconds = timed(state, [&] {
-        b.k.linear(b.device->stream, rows == 1 ? Role::generated : Role::prompt, matrix(y, rows, shape.rows),
-                   matrix(x, rows, shape.columns), w.copies[next++ % w.copies.size()], scratch.data());
+    const double seconds = timed(state, b, [&] {
+        Tensor copy = w.copies[next++ % w.copies.size()];
+        copy.e4m3_inputs = format == Format::E4M3;
+        b.k.linear(b.device->stream, role, matrix(y, rows, shape.rows), b.operand(x, rows, shape.columns), copy,
+                   scratch.data());
     });
     report(state, seconds, roofs, double(w.buffers[0].size()), double(rows) * double(shape.rows * shape.columns),
            best_products(roofs, format));
+}
+
+// Gate and up with SwiGLU: `shape` is both.
+void linear_glu(benchmark::State& state, Bench& b, Format format, Shape shape, int rows, Role role) {
+    const Weights& w = b.weights(format, shape);
+    const Buffer x = b.floats(rows * shape.columns), both = b.floats(rows * shape.rows),
+                 y = b.floats(rows * shape.rows);
+    const Buffer scratch(*b.device, b.k.scratch_bytes(format, rows, shape.columns));
+    const Roofs& roofs = b.roofs();
+    size_t next = 0;
+    const double seconds = timed(state, b, [&] {
+        Tensor copy = w.copies[next++ % w.copies.size()];
+        copy.e4m3_inputs = format == Format::E4M3;
+        b.k.linear_glu(b.device->stream, role, b.operand(y, rows, shape.rows / 2), b.operand(x, rows, shape.columns),
+                       copy, matrix(both, rows, shape.rows), scratch.data());
+    });
+    report(state, seconds, roofs, double(w.buffers[0].size()), double(rows) * double(shape.rows * shape.columns),
+           best_products(roofs, format));
+}
+
+// The best that cuBLASLt has for the product that `linear` makes of BF16 weights.
+void cublas(benchmark::State& state, Bench& b, Cublas& library, Shape shape, int rows) {
+    constexpr int64_t workspace_bytes = 32 << 20;
+    const Buffer x = b.bytes(2 * rows * shape.columns), y = b.bytes(2 * rows * shape.rows),
+                 workspace(*b.device, workspace_bytes);
+    const int64_t bytes = 2 * shape.rows * shape.columns;
+    std::vector<Buffer> w;
+    for (int64_t sum = 0; sum < b.beyond_caches; sum += bytes) w.push_back(b.bytes(bytes));
+    if (!library.choose(shape.rows, shape.columns, rows, workspace.data(), workspace_bytes))
+        return state.SkipWithError("cuBLASLt has no algorithm for it");
+    const Roofs& roofs = b.roofs();
+    size_t next = 0;
+    const double seconds = timed(state, b, [&] {
+        library.multiply(y.data(), x.data(), w[next++ % w.size()].data());
+        if (next % 20 <= 1 && !library.wait()) state.SkipWithError("cuBLASLt failed");
+    });
+    report(state, seconds, roofs, double(bytes), double(rows) * double(shape.rows * shape.columns), roofs.bf16);
 }
 
 void pack(benchmark::State& state, Bench& b, Format format, Shape shape) {
@@ -51,7 +99,7 @@ void pack(benchmark::State& state, Bench& b, Format format, Shape shape) {
     std::vector<const void*> rows(size_t(shape.rows), nullptr);
     for (int64_t i = 0; i < shape.rows; ++i) rows[size_t(i)] = source.data() + i * row;
     const Roofs& roofs = b.roofs();
-    const double seconds = timed(state, [&] {
+    const double seconds = timed(state, b, [&] {
         b.k.pack(b.device->stream, {packed.data(), shape.rows, shape.columns, 0, format}, 0, shape.rows, rows.data());
     });
     report(state, seconds, roofs, double(source.size()), 0, 0);
@@ -101,7 +149,7 @@ void attention(benchmark::State& state, Bench& b, Heads h, Format format, int po
     const Buffer scratch(*b.device, b.k.attend_bytes(last.batch, h.query * h.dim, h.dim));
     std::vector<Buffer> memory;
     std::vector<Tensor> caches;  // K and V of a layer side by side
-    for (int64_t sum = 0; sum < beyond_caches; sum += 2 * bytes) {
+    for (int64_t sum = 0; sum < b.beyond_caches; sum += 2 * bytes) {
         for (int side = 0; side < 2; ++side)
             caches.push_back(
                 {memory.emplace_back(*b.device, bytes).data(), all.slots, kv, row_bytes(format, kv), format});
@@ -110,9 +158,9 @@ void attention(benchmark::State& state, Bench& b, Heads h, Format format, int po
     }
     const Roofs& roofs = b.roofs();
     size_t next = 0;
-    const double seconds = timed(state, [&] {
+    const double seconds = timed(state, b, [&] {
         const size_t layer = next++ % (caches.size() / 2);
-        b.k.attend(b.device->stream, matrix(y, n, h.query * h.dim), matrix(q, n, h.query * h.dim), caches[2 * layer],
+        b.k.attend(b.device->stream, b.operand(y, n, h.query * h.dim), matrix(q, n, h.query * h.dim), caches[2 * layer],
                    caches[2 * layer + 1], last.batch, h.dim, scratch.data());
     });
     const double seen = double(n) * (double(positions) - double(n - 1) / 2);  // pairs of query and key, a head
@@ -120,9 +168,7 @@ void attention(benchmark::State& state, Bench& b, Heads h, Format format, int po
            roofs.f32);
 }
 
-// ---- Small operations, at ALIA-40b's sizes
-
-constexpr int64_t hidden = 8192, ffn = 24576, vocabulary = 256000;
+// ---- Small operations, at the model's sizes
 
 struct Small {
     const char* name;
@@ -132,55 +178,61 @@ struct Small {
 template <class F>
 void small(benchmark::State& state, Bench& b, double bytes, F&& f) {
     const Roofs& roofs = b.roofs();
-    report(state, timed(state, f), roofs, bytes, 0, 0);
+    report(state, timed(state, b, f), roofs, bytes, 0, 0);
 }
 
 void norm(benchmark::State& state, Bench& b, int rows) {
+    const int64_t hidden = b.model.hidden;
     const Buffer x = b.floats(rows * hidden), y = b.floats(rows * hidden), w = b.floats(hidden);
-    small(state, b, 8.0 * rows * hidden, [&] {
-        b.k.norm(b.device->stream, matrix(y, rows, hidden), matrix(x, rows, hidden),
+    small(state, b, double(4 + b.operand_bytes) * rows * hidden, [&] {
+        b.k.norm(b.device->stream, b.operand(y, rows, hidden), matrix(x, rows, hidden),
                  reinterpret_cast<const float*>(w.data()), 1e-5f);
     });
 }
 
 void angles(benchmark::State& state, Bench& b, int rows) {
-    const Buffer y = b.floats(rows * 128), frequency = b.bytes(64 * 8);
+    const int64_t dim = b.model.dim;
+    const Buffer y = b.floats(rows * dim), frequency = b.bytes(dim * 4);
     const Positions p(b, rows, rows);
-    const Rope rope{.frequency = reinterpret_cast<const double*>(frequency.data()), .pairs = 64};
-    small(state, b, 4.0 * rows * 128,
-          [&] { b.k.angles(b.device->stream, matrix(y, rows, 128), p.batch.position, rope); });
+    const Rope rope{.frequency = reinterpret_cast<const double*>(frequency.data()), .pairs = int(dim / 2)};
+    small(state, b, 4.0 * rows * dim,
+          [&] { b.k.angles(b.device->stream, matrix(y, rows, dim), p.batch.position, rope); });
 }
 
 void rotate_store(benchmark::State& state, Bench& b, int rows) {
-    const int64_t kv = 1024, row = row_bytes(b.k.cache_format, kv);
+    const int64_t hidden = b.model.hidden, kv = b.model.kv, dim = b.model.dim;
+    const int64_t row = row_bytes(b.k.cache_format, kv);
     const Positions p(b, rows, rows);
-    const Buffer q = b.floats(rows * hidden), angles = b.floats(rows * 128);
+    const Buffer q = b.floats(rows * hidden), angles = b.floats(rows * dim);
     const Buffer k = b.floats(rows * kv), v = b.floats(rows * kv), ks(*b.device, p.slots * row),
                  vs(*b.device, p.slots * row);
     const Tensor k_cache{ks.data(), p.slots, kv, row, b.k.cache_format},
         v_cache{vs.data(), p.slots, kv, row, b.k.cache_format};
     small(state, b, rows * double(8 * hidden + 8 * kv + 2 * row), [&] {
         b.k.rotate_store(b.device->stream, matrix(q, rows, hidden), matrix(k, rows, kv), matrix(v, rows, kv),
-                         matrix(angles, rows, 128), k_cache, v_cache, p.batch.slot);
+                         matrix(angles, rows, dim), k_cache, v_cache, p.batch.slot);
     });
 }
 
 void glu(benchmark::State& state, Bench& b, int rows) {
+    const int64_t ffn = b.model.ffn;
     const Buffer x = b.floats(rows * 2 * ffn), y = b.floats(rows * ffn);
-    small(state, b, 12.0 * rows * ffn,
-          [&] { b.k.glu(b.device->stream, matrix(y, rows, ffn), matrix(x, rows, 2 * ffn)); });
+    small(state, b, double(8 + b.operand_bytes) * rows * ffn,
+          [&] { b.k.glu(b.device->stream, b.operand(y, rows, ffn), matrix(x, rows, 2 * ffn)); });
 }
 
 void add_norm(benchmark::State& state, Bench& b, int rows) {
+    const int64_t hidden = b.model.hidden;
     const Buffer x = b.floats(rows * hidden), a = b.floats(rows * hidden), y = b.floats(rows * hidden);
     const Buffer w = b.floats(hidden);
-    small(state, b, 16.0 * rows * hidden, [&] {
-        b.k.add_norm(b.device->stream, matrix(y, rows, hidden), matrix(x, rows, hidden), matrix(a, rows, hidden),
+    small(state, b, double(12 + b.operand_bytes) * rows * hidden, [&] {
+        b.k.add_norm(b.device->stream, b.operand(y, rows, hidden), matrix(x, rows, hidden), matrix(a, rows, hidden),
                      reinterpret_cast<const float*>(w.data()), 1e-5f);
     });
 }
 
 void gather_rows(benchmark::State& state, Bench& b, int rows) {
+    const int64_t hidden = b.model.hidden;
     const Buffer x = b.floats(rows * hidden), y = b.floats(rows * hidden);
     const Positions p(b, rows, rows);
     small(state, b, 8.0 * rows * hidden,
@@ -188,6 +240,7 @@ void gather_rows(benchmark::State& state, Bench& b, int rows) {
 }
 
 void gather_columns(benchmark::State& state, Bench& b, int rows) {
+    const int64_t hidden = b.model.hidden;
     const Buffer x = b.floats(rows * hidden), y = b.floats(rows * hidden);
     std::vector<int32_t> order(size_t(hidden), 0);
     for (int64_t i = 0; i < hidden; ++i) order[size_t(i)] = int32_t(i * 5 % hidden);
@@ -199,6 +252,7 @@ void gather_columns(benchmark::State& state, Bench& b, int rows) {
 }
 
 void embed(benchmark::State& state, Bench& b, int rows) {
+    const int64_t hidden = b.model.hidden;
     const Weights& w = b.weights(Format::Q8_0, {hidden, 8192});
     const Buffer y = b.floats(rows * hidden);
     std::vector<int32_t> tokens;
@@ -211,6 +265,7 @@ void embed(benchmark::State& state, Bench& b, int rows) {
 }
 
 void sample(benchmark::State& state, Bench& b, int rows) {
+    const int64_t vocabulary = b.model.vocabulary;
     const Buffer logits = b.floats(rows * vocabulary);
     std::vector<SampleResult> results(size_t(rows), SampleResult{});
     const std::vector<SampleRow> records(size_t(rows), SampleRow{.inverse_temperature = 0});
@@ -225,40 +280,85 @@ constexpr Small small_operations[] = {
 // An operation of the CPU's pool that does nothing: what starting and ending one costs.
 void dispatch(benchmark::State& state, Bench& b) {
     Stream* pool = b.device->stream;
-    for (auto _ : state) parallel(pool, cpu::threads(pool), [](int64_t) {});
+    timed(state, b, [&] { parallel(pool, cpu::threads(pool), [](int64_t) {}); });
 }
 
 // ---- The list
 
 template <class F>
 void add_benchmark(const std::string& name, F&& f) {
-    benchmark::RegisterBenchmark(name.c_str(), f)->UseRealTime()->Unit(benchmark::kMicrosecond);
+    benchmark::RegisterBenchmark(name.c_str(), f)->UseManualTime()->Unit(benchmark::kMicrosecond);
 }
 
-void register_all(Bench& b, double max_gib) {
+// What the shares are shares of.
+void roofs(benchmark::State& state, Bench& b) {
+    Roofs r;
+    timed(state, b, [&] { r = b.k.measure(b.device->stream); });
+    state.counters["read GB/s"] = r.read / 1e9;
+    state.counters["copy GB/s"] = r.copy / 1e9;
+    for (auto [name, rate] : {std::pair("f32", r.f32), std::pair("int8", r.int8), std::pair("bf16", r.bf16)})
+        state.counters[std::string(name) + " GMAC/s"] = rate / 1e9;
+}
+
+struct Sizes {
+    std::span<const Shape> shapes;
+    std::span<const int> rows, positions;
+    std::span<const Heads> heads;
+    int64_t packed;  // rows of the matrix that `pack` is measured with
+};
+constexpr int all_positions[] = {128, 1024, 4096}, tiny_positions[] = {70};
+constexpr Heads tiny_heads[] = {{"tiny", 4, 2, 32}};
+
+void register_products(Bench& b, const Sizes& sizes, double max_gib, Cublas* library) {
+    auto role = [&](int n) { return n <= (b.own_memory ? 16 : 1) ? Role::generated : Role::prompt; };
     for (int f = 0; f < Formats::size; ++f) {
         const Format format = Format(f);
-        const std::string name = info(format).name;
-        for (Shape s : shapes) {
-            const std::string shape = name + "/" + std::to_string(s.columns) + "x" + std::to_string(s.rows);
+        for (Shape s : sizes.shapes) {
+            const std::string shape =
+                std::string(info(format).name) + "/" + std::to_string(s.columns) + "x" + std::to_string(s.rows);
             if (s.columns % info(format).n != 0) continue;
             if (double(b.k.packed_bytes(format, s.rows, s.columns)) > max_gib * (1 << 30)) continue;
-            for (int n : row_counts)
-                add_benchmark("linear/" + shape + "/rows:" + std::to_string(n),
-                              [&b, format, s, n](benchmark::State& state) { linear(state, b, format, s, n); });
-            if (s.columns == 4096 && s.rows == 11008)
+            for (int n : sizes.rows) {
+                const std::string rows = "/rows:" + std::to_string(n);
+                const Role r = role(n);
+                add_benchmark("linear/" + shape + rows,
+                              [=, &b](benchmark::State& state) { linear(state, b, format, s, n, r); });
+                if (format == Format::BF16 && library)
+                    add_benchmark("cublaslt/" + shape + rows,
+                                  [=, &b](benchmark::State& state) { cublas(state, b, *library, s, n); });
+                if (s.rows % 2 == 0 && s.rows > s.columns && s.rows < 100000) {  // as if it were gate and up
+                    const std::string name = "linear_glu/" + shape + rows;
+                    add_benchmark(name, [=, &b](benchmark::State& state) { linear_glu(state, b, format, s, n, r); });
+                }
+            }
+            if (s.rows == sizes.packed)
                 add_benchmark("pack/" + shape, [&b, format, s](benchmark::State& state) { pack(state, b, format, s); });
         }
     }
-    for (Heads h : heads)
-        for (Format format : {Format::F32, Format::F16, Format::BF16, Format::Q8_0})
-            for (int positions : {128, 1024, 4096})
-                for (int n : {1, 64})
+}
+
+void register_all(Bench& b, double max_gib, bool tiny, Cublas* library) {
+    const Sizes sizes = {tiny ? std::span<const Shape>(tiny_shapes) : shapes,
+                         tiny           ? std::span<const int>(tiny_row_counts)
+                         : b.own_memory ? std::span<const int>(card_row_counts)
+                                        : row_counts,
+                         tiny ? std::span<const int>(tiny_positions) : all_positions,
+                         tiny ? std::span<const Heads>(tiny_heads) : heads, tiny ? 96 : 11008};
+    add_benchmark("roofs", [&b](benchmark::State& state) { roofs(state, b); });
+    register_products(b, sizes, max_gib, library);
+    for (Heads h : sizes.heads)
+        for (Format format : {Format::F32, Format::F16, Format::BF16, Format::Q8_0, Format::E4M3}) {
+            if (!b.k.caches(format, h.dim)) continue;
+            for (int positions : sizes.positions)
+                for (int n : {1, 16, 64, 4096}) {
+                    if (n > positions || (n > 64 && !b.own_memory)) continue;
                     add_benchmark(std::string("attend/") + h.model + "/" + info(format).name + "/" +
                                       std::to_string(positions) + "/rows:" + std::to_string(n),
                                   [=, &b](benchmark::State& state) { attention(state, b, h, format, positions, n); });
+                }
+        }
     for (const Small& s : small_operations)
-        for (int n : row_counts)
+        for (int n : sizes.rows)
             add_benchmark(std::string(s.name) + "/rows:" + std::to_string(n),
                           [&b, s, n](benchmark::State& state) { s.run(state, b, n); });
     add_benchmark("sample/rows:1", [&b](benchmark::State& state) { sample(state, b, 1); });
@@ -283,11 +383,14 @@ int run(int argc, char** argv) {
     const int threads = std::atoi(option(argc, argv, "--threads", "0").c_str());
     const bool pin = option(argc, argv, "--pin", "0") == "1";
     const double max_gib = std::atof(option(argc, argv, "--max_gib", "4").c_str());
+    const bool tiny = option(argc, argv, "--tiny", "0") == "1";
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-    Bench b(device, {.threads = threads, .pin = pin});
+    Bench b(device, {.threads = threads, .pin = pin}, tiny);
+    const std::unique_ptr<Cublas> library = b.own_memory && !tiny ? Cublas::open() : nullptr;
     benchmark::AddCustomContext("device", b.k.name);
-    register_all(b, max_gib);
+    if (b.own_memory) benchmark::AddCustomContext("cublaslt", library ? "yes" : "not found");
+    register_all(b, max_gib, tiny, library.get());
     benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();
     return 0;

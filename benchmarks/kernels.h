@@ -10,13 +10,16 @@
 
 namespace alia {
 
-// Larger than any cache: operands are taken in turn from so many bytes, so that each comes from memory.
-constexpr int64_t beyond_caches = 256 << 20;
-
 struct Shape {
     int64_t columns, rows;  // of a weight matrix
     bool operator==(const Shape&) const = default;
 };
+
+// A model as the small operations see it.
+struct Sized {
+    int64_t hidden, kv, ffn, vocabulary, dim;
+};
+constexpr Sized alia_40b = {8192, 1024, 24576, 256000, 128}, tiny_sizes = {256, 64, 96, 500, 32};
 
 // Packed copies of one matrix, enough to exceed the caches.
 struct Weights {
@@ -36,8 +39,20 @@ inline std::vector<uint8_t> small_numbers(int64_t bytes) {
 
 class Bench {
   public:
-    Bench(std::string_view name, const DeviceOptions& options)
-        : device(Device::open(name, options)), k(device->kernels) {}
+    Bench(std::string_view name, const DeviceOptions& options, bool tiny)
+        : device(Device::open(name, options)),
+          k(device->kernels),
+          own_memory(k.free_bytes(device->stream) >= 0),
+          beyond_caches(tiny ? 1 : 256 << 20),
+          model(tiny ? tiny_sizes : alia_40b),
+          operand_bytes(row_bytes(k.operand_format, 1)) {}
+
+    // Until the device has done what was queued.
+    void wait() {
+        char last;
+        if (!probe) probe.emplace(bytes(1));
+        k.read(device->stream, &last, probe->data(), 1);
+    }
 
     // The machine's speed moves, so roofs are measured again when they are old.
     const Roofs& roofs() {
@@ -83,11 +98,22 @@ class Bench {
         return kept.emplace(std::move(w));
     }
 
+    // Rows as `linear` reads them, and `norm`, `glu` and `attend` write them.
+    Tensor operand(const Buffer& b, int64_t rows, int64_t columns) const {
+        return {b.data(), rows, columns, row_bytes(k.operand_format, columns), k.operand_format};
+    }
+
     std::unique_ptr<Device> device;
     const Kernels& k;
+    const bool own_memory;  // a card: work is queued, and a run of it is timed as one
+    // Larger than any cache: operands are taken in turn from so many bytes, so that each comes from memory.
+    const int64_t beyond_caches;
+    const Sized model;
+    const int64_t operand_bytes;  // of a number
 
   private:
-    std::optional<Weights> kept;  // freed before the device
+    std::optional<Weights> kept;  // freed before the device, as the next
+    std::optional<Buffer> probe;
     std::optional<Roofs> measured;
     std::chrono::steady_clock::time_point when;
 };
@@ -113,12 +139,21 @@ inline void report(benchmark::State& state, double seconds, const Roofs& roofs, 
 
 // Runs `f` for as long as Google Benchmark wants and gives the seconds that it took; the first, untimed run warms up.
 template <class F>
-double timed(benchmark::State& state, F&& f) {
+double timed(benchmark::State& state, Bench& b, F&& f) {
     using Clock = std::chrono::steady_clock;
     f();
-    const Clock::time_point start = Clock::now();
-    for (auto _ : state) f();
-    return std::chrono::duration<double>(Clock::now() - start).count();
+    b.wait();
+    const int batch = b.own_memory && b.beyond_caches > 1 ? 20 : 1;
+    double seconds = 0;
+    while (state.KeepRunningBatch(batch)) {
+        const Clock::time_point start = Clock::now();
+        for (int i = 0; i < batch; ++i) f();
+        b.wait();
+        const double taken = std::chrono::duration<double>(Clock::now() - start).count();
+        state.SetIterationTime(taken);
+        seconds += taken;
+    }
+    return seconds;
 }
 
 }  // namespace alia

@@ -5,13 +5,15 @@
 #include <map>
 #include <unistd.h>
 
+#include "engine/synthetic.h"
+
 namespace alia::capi {
 namespace {
 
 std::shared_ptr<const Model> load_headers(const std::string& path, const ModelOptions& options,
                                           const Kernels& kernels) {
     tell(options.progress, {"files", 0, 0});
-    Checkpoint checkpoint = open_checkpoint(path, {.json = options.json});
+    Checkpoint checkpoint = open_model_files(path, {.json = options.json});
     auto outline = std::make_shared<Model>(outline_model(checkpoint, kernels));
     tell(options.progress, {"tokenizer", 0, 0});
     outline->tokenizer = find_tokenizer(checkpoint, options.json);

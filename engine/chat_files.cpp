@@ -87,6 +87,7 @@ std::string folder_of(const std::string& path) {
 
 std::shared_ptr<const Chat> find_chat(const Checkpoint& checkpoint, const JsonLimits& limits) {
     return reading([&](Chat& chat) {
+        if (checkpoint.drawn) return;
         if (checkpoint.kind == Checkpoint::Kind::gguf)
             read_metadata(chat, checkpoint.metadata.root(), checkpoint.path);
         else

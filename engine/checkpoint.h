@@ -44,6 +44,7 @@ struct Checkpoint {
     JsonDocument metadata;
     JsonDocument generation;                     // generation_config.json, or null
     std::string metadata_path, generation_path;  // the files that these two come from, or would
+    bool drawn = false;  // no file: arrays have shapes and no bytes, and their numbers are random (engine/synthetic.h)
 
     const Array* find(std::string_view name) const;
     const Array* find_part(std::string_view name) const;

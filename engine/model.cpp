@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "engine/quantised.h"
+#include "engine/synthetic.h"
 
 namespace alia {
 namespace {
@@ -79,9 +80,10 @@ class Builder {
         Format format() const { return quantised ? quantised->format : array->format; }
         int64_t rows() const { return quantised ? quantised->rows : array->rows; }
         int64_t columns() const { return quantised ? quantised->columns : array->columns; }
+        bool e4m3_inputs() const { return quantised && quantised->e4m3_inputs; }
         std::span<const int32_t> order() const { return quantised ? quantised->order : std::span<const int32_t>{}; }
         bool stacks_on(const Source& s) const {
-            return format() == s.format() &&
+            return format() == s.format() && e4m3_inputs() == s.e4m3_inputs() &&
                    std::equal(order().begin(), order().end(), s.order().begin(), s.order().end());
         }
     };
@@ -138,6 +140,7 @@ class Builder {
         Piece w;
         w.columns = sources[0].columns();
         w.format = sources[0].format();
+        w.e4m3_inputs = sources[0].e4m3_inputs() || (checkpoint.drawn && w.format == Format::E4M3);
         for (const Source& s : sources) w.rows += s.rows();
         const auto order = sources[0].order();
         w.ordered = !order.empty();
@@ -148,8 +151,12 @@ class Builder {
         if (!model.device) return w;
         w.data = model.buffers.emplace_back(*model.device, bytes).data();
         if (w.ordered) w.order = static_cast<const int32_t*>(upload(order.data(), order_bytes));
-        pack(w, sources);
-        for (const Source& s : sources) forget(s);
+        if (checkpoint.drawn) {
+            draw(w);
+        } else {
+            pack(w, sources);
+            for (const Source& s : sources) forget(s);
+        }
         told(bytes + order_bytes);
         return w;
     }
@@ -164,6 +171,11 @@ class Builder {
         count(t.format, bytes);
         if (!model.device) return t;
         t.data = model.buffers.emplace_back(*model.device, bytes, Home::host).data();
+        if (checkpoint.drawn) {
+            draw(t);
+            told(bytes);
+            return t;
+        }
         if (source.quantised)
             convert_rows(*source.quantised, 0, t.rows, static_cast<std::byte*>(t.data), model.threads);
         else
@@ -172,6 +184,8 @@ class Builder {
         told(bytes);
         return t;
     }
+
+    void draw(Tensor w) { kernels.draw(model.device->stream, w, model.buffers.size()); }
 
     // A source has been read: the system may have its pages back.
     void forget(const Source& source) {
@@ -223,8 +237,8 @@ class Builder {
         model.parameters += c.hidden;
         count(Format::F32, c.hidden * int64_t(sizeof(float)));
         if (!model.device) return nullptr;
-        std::vector<float> values(size_t(c.hidden), 0.f);
-        decode_row(a.format, a.data, c.hidden, values.data());
+        std::vector<float> values(size_t(c.hidden), 1.f);
+        if (!checkpoint.drawn) decode_row(a.format, a.data, c.hidden, values.data());
         const int64_t bytes = c.hidden * int64_t(sizeof(float));
         const void* uploaded = upload(values.data(), bytes);
         told(bytes);
@@ -306,7 +320,7 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
     auto m = std::make_shared<Model>();
     m->path = path;
     tell(options.progress, {"files", 0, 0});
-    const Checkpoint checkpoint = open_checkpoint(path, {.json = options.json});
+    const Checkpoint checkpoint = open_model_files(path, {.json = options.json});
     m->config = read_config(checkpoint);
     tell(options.progress, {"device", 0, 0});
     auto device = Device::open(options.device, {.threads = options.threads, .pin = options.pin});

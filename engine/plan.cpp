@@ -1,10 +1,12 @@
 // The memory plan.
 #include "engine/plan.h"
 
+#include "engine/synthetic.h"
+
 namespace alia {
 
 MemoryPlan plan_memory(const std::string& path, const ModelOptions& model_options, const EngineOptions& o) {
-    const Checkpoint checkpoint = open_checkpoint(path, {.json = model_options.json});
+    const Checkpoint checkpoint = open_model_files(path, {.json = model_options.json});
     const auto device = Device::open(model_options.device, {.threads = 1});
     const Kernels& k = device->kernels;
     const Model m = outline_model(checkpoint, k);

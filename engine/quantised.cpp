@@ -58,6 +58,7 @@ void Finder::use(const Scheme& s) {
     q.bits = s.bits;
     q.group = s.group > 0 ? s.group : q.columns;
     q.symmetric = s.symmetric;
+    q.e4m3_inputs = s.e4m3_inputs;
     q.centre = 1 << (s.bits - 1);
     if (q.columns % q.group || q.group % block)
         fail(Status::unsupported, checkpoint.place(*q.codes),

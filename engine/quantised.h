@@ -49,6 +49,7 @@ struct Quantised {
     int zero_offset = 0;      // to be added to stored zero points
     bool symmetric = true;    // stored zero points must be the centre
     bool transposed = false;  // GPTQ's qweight
+    bool e4m3_inputs = false;
 
     int64_t row_bytes() const { return alia::row_bytes(format, columns); }
 };

@@ -59,6 +59,15 @@ QuantisedConfig::Scheme read_scheme(const Keys& keys) {
     return s;
 }
 
+// Activations in E4M3, each token's scale computed as it comes. Others are left as they are: that loses nothing.
+bool e4m3_tokens(const Keys& group) {
+    const Json* value = group.find("input_activations");
+    if (!value || !value->is(Json::Kind::object)) return false;
+    const Keys inputs{*value, group.file};
+    return inputs.find_integer("num_bits", 1, 64) == 8 && inputs.find_string("type") == "float" &&
+           inputs.find_string("strategy") == "token" && inputs.find_boolean("dynamic").value_or(false);
+}
+
 void check_format(const Keys& keys) {
     const std::string format = keys.find_string("format");
     for (const char* known :
@@ -94,7 +103,9 @@ void read_compressed(QuantisedConfig& q, const Keys& keys) {
             fail(Status::unsupported, keys.place("config_groups"), "schemes by name are not supported");
         const Keys scheme{group, keys.file};
         check_format(scheme);
-        if (scheme.find("weights")) q.schemes.push_back(read_scheme({object(scheme, "weights"), keys.file}));
+        if (!scheme.find("weights")) continue;
+        q.schemes.push_back(read_scheme({object(scheme, "weights"), keys.file}));
+        q.schemes.back().e4m3_inputs = q.schemes.back().floats && e4m3_tokens(scheme);
     }
 }
 

@@ -186,6 +186,7 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& path, const J
 }
 
 std::shared_ptr<const Tokenizer> find_tokenizer(const Checkpoint& checkpoint, const JsonLimits& limits) {
+    if (checkpoint.drawn) return nullptr;
     if (checkpoint.kind == Checkpoint::Kind::gguf) {
         const Json& metadata = checkpoint.metadata.root();
         if (metadata.find("tokenizer.ggml.model")) return read_gguf_vocabulary(metadata, checkpoint.path);

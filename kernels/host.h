@@ -8,6 +8,8 @@ void* allocate(Stream*, int64_t bytes, Home);  // 64-byte aligned; fails with ou
 void release(Stream*, void* memory, Home);
 int64_t free_bytes(Stream*);
 int64_t overhead_bytes(int64_t rows, int64_t columns);
+// `draw` in memory of the host, through the table's own `pack` where w is packed.
+void draw(Stream*, Tensor w, uint64_t seed, decltype(Kernels::pack) pack);
 void copy(Stream*, void* to, const void* from, int64_t bytes);
 void run(Stream*, uint64_t key, void (*pass)(void*), void* context);
 

@@ -112,10 +112,16 @@ struct Kernels {
     int64_t (*packed_bytes)(Format, int64_t rows, int64_t columns);
     void (*pack)(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
 
+    // Small random weights instead: each pack_rows rows are those that follow from `seed` (draw.h), row by row and
+    // block by block. w is packed or, with a stride, in memory that the host reaches.
+    void (*draw)(Stream*, Tensor w, uint64_t seed);
+
     void (*embed)(Stream*, Tensor y, Tensor w, const int32_t* token);  // y[i] = w[token[i]]; w packed or in host memory
     void (*norm)(Stream*, Tensor y, Tensor x, const float* w, float eps);  // y = x / sqrt(mean(x^2) + eps) * w, a row
     void (*add_norm)(Stream*, Tensor y, Tensor x, Tensor a, const float* w, float eps);  // x += a, then y = norm(x)
-    // y = x w^T; w packed. `scratch` has scratch_bytes(w.format, x.rows, x.columns) bytes, 64-byte aligned.
+    // y = x w^T; w packed. `scratch` has scratch_bytes(w.format, x.rows, x.columns) bytes, 64-byte aligned. Where
+    // w.e4m3_inputs, rows of x may be rounded to E4M3 first, as quantised checkpoints state it of activations: in f32,
+    // d = max |x| / 448 of the row and q = to_e4m3(x / d); then y = d (q w^T).
     void (*linear)(Stream*, Role, Tensor y, Tensor x, Tensor w, void* scratch);
     int64_t (*scratch_bytes)(Format, int64_t rows, int64_t columns);
     // y = silu(x g^T) * (x u^T), where w is the rows of g and then those of u. `both` [x.rows][w.rows] is room for the

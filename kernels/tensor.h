@@ -12,6 +12,7 @@ struct Tensor {
     int64_t rows = 0, columns = 0;
     int64_t stride = 0;  // bytes from row to row; 0 where the rows are packed in a table's own layout
     Format format = Format::F32;
+    bool e4m3_inputs = false;  // of weights in E4M3: their file has what they multiply rounded too (ops.h, linear)
 
     explicit operator bool() const { return data != nullptr; }
 

@@ -333,6 +333,27 @@ class Cli(WithProgram):
         self.assertRegex(table, r"(?m)^prompt 9 +[\d.]+ +[\d.]+ \.\. [\d.]+ +[\d.]+ of \w+$")
         self.assertNotIn("generate", table)
 
+    def test_bench_without_files(self):
+        options = ["--synthetic", "tiny", "--prompt", "9", "--generate", "3", "--repeat", "1", "--threads", "1"]
+        for kind in ("bf16", "q4_k", "fp8"):
+            lines = [json.loads(line) for line in self.alia("bench", *options, "--type", kind, "--json").splitlines()]
+            self.assertEqual([x["measure"] for x in lines], ["prompt 9", "generate 3"])
+            # Two matrices of 512 x 256, and in each of two layers 256 x (256 + 2 x 128 + 256 + 3 x 512); norms.
+            self.assertEqual(lines[0]["parameters"], 2 * 512 * 256 + 2 * 256 * 2304 + 5 * 256)
+            self.assertEqual(lines[0]["path"], f"synthetic:tiny:{kind}")
+        one = json.loads(self.alia("bench", *options, "--layers", "1", "--json").splitlines()[0])
+        self.assertEqual(one["parameters"], 2 * 512 * 256 + 256 * 2304 + 3 * 256)
+        # Nothing is made that has no room.
+        message = self.alia("bench", "--synthetic", "alia-40b", "--type", "f32", "--context", "160000", code=1, stream="err")
+        self.assertRegex(message, r"synthetic:alia-40b:f32.*: needs .* and .* are there")
+        for wrong, what in ((["--synthetic", "alia"], "there is no shape"), (["--synthetic", "tiny", "--type", "q9"], "there is no type"),
+                            (["--synthetic", "tiny", "--layers", "3"], "from 1 to 2"),
+                            (["--synthetic", "salamandra-2b", "--type", "q4_k"], "no whole blocks of Q4_K")):
+            self.assertIn(what, self.alia("bench", *wrong, code=1, stream="err"))
+        self.alia("bench", code=2)
+        self.alia("bench", self.model, "--synthetic", "tiny", code=2)
+        self.alia("bench", self.model, "--type", "bf16", code=2)
+
     def test_damaged_weights(self):
         damaged = self.folder / "damaged"
         shutil.copytree(self.model, damaged)

@@ -139,10 +139,34 @@ TEST_CASE("CUDA: many sequences in one pass, and runs of tokens longer than a wa
     check_shape(*ref, *cuda, Paged({5, 70, 40}, 70), Format::BF16, 8, 3, false);
 }
 
+TEST_CASE("CUDA: prompts that meet many positions have the same bits whether few tokens come or many") {
+    auto ref = Device::open("ref"), cuda = open_cuda();
+    constexpr int dim = 8, group = 2, fresh = 70;
+    for (Format format : {Format::BF16, Format::E4M3}) {
+        const int head_dim = format == Format::BF16 ? dim : 32;
+        const Paged p({2100}, fresh);
+        HostRows keys(2100, kv_heads * head_dim), values(2100, kv_heads * head_dim), q(fresh, group * keys.t.columns);
+        for (HostRows* m : {&keys, &values, &q}) randomise(*m, rng);
+        const Caches a(*ref, p, format, keys, values, head_dim), c(*cuda, p, format, keys, values, head_dim);
+        const Uploaded at_ref(*ref, p), at_cuda(*cuda, p);
+        const DeviceRows queries(*cuda, q);
+        const std::vector<float> all = c.attend(queries, at_cuda.batch_of(Role::prompt, 0, fresh), head_dim);
+        CHECK(distance(all, a.attend(q, at_ref.batch, head_dim)) < 5e-5);
+        for (auto [first, count] :
+             {std::pair(0, 64), std::pair(10, 12), std::pair(69, 1)}) {  // the second one meets position 2048
+            Tensor some = queries.t;
+            some.data = some.row(first), some.rows = count;
+            INFO("tokens " << first << " to " << first + count);
+            CHECK(same_bits(c.attend(some, at_cuda.batch_of(Role::prompt, first, count), head_dim),
+                            part(all, first, count, q.t.columns)));
+        }
+    }
+}
+
 TEST_CASE("CUDA: attention reaches the last positions of the longest contexts") {
     auto ref = Device::open("ref"), cuda = open_cuda();
     constexpr int dim = 8, distinct = 5;
-    for (auto [role, length] : {std::pair(Role::generated, 163840), std::pair(Role::prompt, 5001)}) {
+    for (auto [role, length] : {std::pair(Role::generated, 163840), std::pair(Role::prompt, 12500)}) {
         Paged p({distinct * page_positions}, 0);  // these pages stand at all of the positions, again and again
         const int pages = (length + page_positions - 1) / page_positions;
         std::vector<int32_t> repeated;

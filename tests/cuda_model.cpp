@@ -1,8 +1,10 @@
 // Whole tiny models on the CUDA device: logits against the independent implementation, the same bits whatever runs
 // beside a request, replayed passes, and calls of the runtime that fail.
 #include <cmath>
+#include <filesystem>
 #include <random>
 
+#include "tests/files.h"
 #include "tests/support.h"
 #ifndef ALIA_CARD
 #include "tests/emulated/emulated.h"
@@ -76,6 +78,35 @@ TEST_CASE("CUDA: logits of tiny models agree with the independent implementation
         CHECK(distance(teacher_forced(engine, ids), expected) < 0.05);
     }
     CHECK(compared >= 10);
+}
+
+// Logits in one chunk and in chunks of 5 are the same bits.
+std::vector<float> fp8_logits(const std::string& path, const std::string& device) {
+    const auto model = load_model(path, {.device = device, .threads = 1});
+    const std::vector<int32_t> ids = {1, 7, 3, 22, 39, 4, 11, 8, 30, 2, 19, 5};
+    Engine whole(model, {.context = 64, .chunk = 64, .logit_rows = 64});
+    Engine cut(model, {.context = 64, .chunk = 5, .logit_rows = 5});
+    const auto logits = teacher_forced(whole, ids);
+    CHECK(same_bits(teacher_forced(cut, ids), logits));
+    return logits;
+}
+
+TEST_CASE("CUDA: an FP8 checkpoint that rounds activations to E4M3 a token has prompts do so, and no other") {
+    const std::string source = TEST_DATA "/quantised/fp8-channel";
+    const Folder folder;
+    for (const auto& entry : std::filesystem::directory_iterator(source))
+        std::filesystem::copy(entry.path(), folder.path);
+    std::string config = read_file(source + "/config.json");
+    const std::string none = R"("input_activations": null)";
+    config.replace(config.find(none), none.size(),
+                   R"("input_activations": {"num_bits": 8, "type": "float", "strategy": "token", "dynamic": true})");
+    folder.write("config.json", config);
+    const auto exact = fp8_logits(source, "ref"), plain = fp8_logits(source, "cuda:0"),
+               rounded = fp8_logits(folder.path, "cuda:0");
+    CHECK(distance(plain, exact) < 0.05);
+    CHECK(distance(rounded, exact) < 0.2);
+    CHECK(distance(rounded, plain) > distance(plain, exact) / 2);
+    CHECK(same_bits(fp8_logits(folder.path, "ref"), exact));
 }
 
 TEST_CASE("CUDA: chunks of a prompt do not change a bit") {

@@ -23,7 +23,7 @@ struct OwnQueue : cuda::Queue {
         int major = 0, minor = 0;
         REQUIRE(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess);
         REQUIRE(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0) == cudaSuccess);
-        capability = 10 * major + minor, multiprocessors = 2;
+        capability = 10 * major + minor, multiprocessors = 2, e4m3 = cuda::has_e4m3(*this);
         REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
     }
     ~OwnQueue() { cudaStreamDestroy(stream); }
@@ -84,6 +84,21 @@ struct Rows {
         : numbers(size_t(rows * (columns + gap / 2))), columns(columns), stride(columns + gap / 2) {
         for (bf16& b : numbers) b = to_bf16(std::normal_distribution<float>()(rng));
     }
+    // As products take them: as they are, or rounded to E4M3 with a scale a row.
+    std::vector<double> operands(bool rounded) const {
+        std::vector<double> x;
+        for (size_t first = 0; first < numbers.size(); first += size_t(stride)) {
+            float most = 0;
+            for (int64_t k = 0; k < columns; ++k)
+                most = std::max(most, std::fabs(to_float(numbers[first + size_t(k)])));
+            const float scale = most / 448;
+            for (int64_t k = 0; k < columns; ++k) {
+                const float number = to_float(numbers[first + size_t(k)]);
+                x.push_back(rounded ? double(scale) * double(e4m3_to_float(to_e4m3(number / scale))) : double(number));
+            }
+        }
+        return x;
+    }
     std::vector<bf16> numbers;
     int64_t columns, stride;
 };
@@ -108,15 +123,16 @@ Results multiply(cuda::Queue& q, Role role, const Rows& x, int64_t first, int64_
 }
 
 // Squared error over what the sum of squares would be on average over signs.
-double error(const std::vector<float>& y, const Weights& w, const Rows& x) {
+double error(const std::vector<float>& y, const Weights& w, const Rows& rows_of_x, bool rounded = false) {
     double difference = 0, size = 0;
+    const std::vector<double> x = rows_of_x.operands(rounded);
     const int64_t rows = w.t.rows, columns = w.t.columns;
     for (size_t i = 0; i < y.size(); ++i) {
         const float* a = &w.numbers[i % size_t(rows) * size_t(columns)];
-        const bf16* b = &x.numbers[i / size_t(rows) * size_t(x.stride)];
+        const double* b = &x[i / size_t(rows) * size_t(columns)];
         double sum = 0;
         for (int64_t k = 0; k < columns; ++k) {
-            const double term = double(a[k]) * double(to_float(b[k]));
+            const double term = double(a[k]) * b[k];
             sum += term, size += term * term;
         }
         if (!std::isfinite(y[i])) return INFINITY;
@@ -127,14 +143,22 @@ double error(const std::vector<float>& y, const Weights& w, const Rows& x) {
 
 constexpr double close_enough = 1e-12;  // of float sums: products are exact
 
-void expect_products(Format f, int64_t rows, int64_t columns, int64_t gap, std::initializer_list<int64_t> counts) {
+// `e4m3_inputs`: prompts' rows are rounded.
+void expect_products(Format f, int64_t rows, int64_t columns, int64_t gap, std::initializer_list<int64_t> counts,
+                     bool e4m3_inputs = false) {
     OwnQueue q;
-    const Weights w(q, f, rows, columns);
+    Weights w(q, f, rows, columns);
+    w.t.e4m3_inputs = e4m3_inputs;
     const Rows x(*counts.begin(), columns, gap);
     for (Role role : {Role::generated, Role::prompt}) {
         INFO(info(f).name << " " << rows << "x" << columns << " role " << int(role));
         const Results all = multiply(q, role, x, 0, *counts.begin(), w.t);
-        CHECK(error(all.y, w, x) < close_enough);
+        const bool rounded = e4m3_inputs && role == Role::prompt && q.e4m3;
+        CHECK(error(all.y, w, x, rounded) < close_enough);
+        if (rounded) {  // three bits of a fraction: 2^-4 at most, and about a third of that squared
+            CHECK(error(all.y, w, x) > 1e-5);
+            CHECK(error(all.y, w, x) < 1e-3);
+        }
         for (size_t i = 0; i < all.glu.size(); ++i) {
             const size_t half = size_t(rows / 2), at = i / half * size_t(rows) + i % half;
             const float g = all.y[at], expected = g / (1 + std::exp(-g)) * all.y[at + half];
@@ -169,7 +193,58 @@ TEST_CASE("CUDA: products of every block shape have the same bits") {
     for (Format f : {Format::BF16, Format::Q6_K, Format::Q4_1}) expect_products(f, 128, 768, 0, {139, 64, 31, 13, 1});
 }
 
+TEST_CASE("CUDA: a product may follow at once upon the weights it reads") {
+    emulated::reset();
+    OwnQueue q;
+    const Rows x(3, 64, 0);
+    const Memory raw(32 * row_bytes(Format::Q8_0, 64),
+                     std::vector<uint8_t>(size_t(32 * row_bytes(Format::Q8_0, 64)), 1).data());
+    const Memory packed(cuda::packed_bytes(Format::Q8_0, 32, 64)), operand(3 * 128, x.numbers.data()), y(3 * 32 * 4);
+    const Tensor w{packed.data, 32, 64, 0, Format::Q8_0};
+    for (int round = 0; round < 2; ++round) {
+        cuda::repack(q, w, 0, 32, raw.data);
+        cuda::linear(reinterpret_cast<Stream*>(static_cast<cuda::Queue*>(&q)), Role::generated,
+                     {y.data, 3, 32, 128, Format::F32}, {operand.data, 3, 64, 128, Format::BF16}, w, nullptr);
+    }
+    CHECK(cudaDeviceSynchronize() == cudaSuccess);
+    CHECK(emulated::reports() == std::vector<std::string>());
+}
+
+TEST_CASE("CUDA: prompts meet weights in E4M3 with rows rounded to E4M3 where their file says so") {
+    emulated::reset();
+    expect_products(Format::E4M3, 37, 96, 16, {11, 1}, true);
+    expect_products(Format::E4M3, 32, 32, 0, {9, 8}, true);
+    expect_products(Format::E4M3, 37, 160, 2, {3}, true);  // rows that are not aligned
+    expect_products(Format::E4M3, 160, 384, 0, {139, 128, 5}, true);
+}
+
+TEST_CASE("CUDA: a row that is rounded to E4M3 may be zero, and keeps what is not finite") {
+    emulated::reset();
+    OwnQueue q;
+    if (!q.e4m3) return;
+    Weights w(q, Format::E4M3, 16, 64);
+    w.t.e4m3_inputs = true;
+    Rows x(4, 64, 0);
+    for (size_t k = 0; k < 64; ++k) x.numbers[k] = {0};
+    x.numbers[64 + 3] = to_bf16(NAN), x.numbers[128 + 5] = to_bf16(INFINITY);
+    const std::vector<float> y = multiply(q, Role::prompt, x, 0, 4, w.t).y;
+    for (size_t r = 0; r < 16; ++r) {
+        CHECK(y[r] == 0);
+        CHECK(std::isnan(y[16 + r]));
+        CHECK(std::isnan(y[32 + r]));
+        CHECK(std::isfinite(y[48 + r]));
+    }
+}
+
 #ifndef ALIA_CARD
+TEST_CASE("CUDA: cards without products of E4M3 take the rows as they are") {
+    const emulated::Machine newer = emulated::machine;
+    emulated::reset();
+    emulated::machine.capability = 86;
+    expect_products(Format::E4M3, 37, 96, 0, {11, 1}, true);
+    emulated::machine = newer;
+}
+
 TEST_CASE("CUDA: every barrier of the products is needed, and no order of threads matters") {
     using emulated::Order;
     for (Order order : {Order::reversed, Order::random}) {

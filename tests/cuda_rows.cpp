@@ -17,6 +17,19 @@ std::vector<float> row(const std::vector<float>& all, int64_t i, int64_t columns
 
 }  // namespace
 
+TEST_CASE("CUDA: what was written is what it was at the call, whatever becomes of the caller's memory") {
+    auto cuda = open_cuda();
+    for (size_t bytes : {size_t(1), size_t(70000), size_t(9) << 20}) {
+        std::vector<uint8_t> source(bytes);
+        for (uint8_t& b : source) b = uint8_t(rng());
+        const std::vector<uint8_t> kept = source;
+        const Buffer to(*cuda, int64_t(bytes));
+        cuda->kernels.write(cuda->stream, to.data(), source.data(), to.size());
+        std::fill(source.begin(), source.end(), uint8_t(0));
+        CHECK((get<uint8_t>(*cuda, to.data(), to.size()) == kept));
+    }
+}
+
 TEST_CASE("CUDA: norms and SwiGLU agree with the reference, and a row with itself alone") {
     auto ref = Device::open("ref"), cuda = open_cuda();
     Stream* s = cuda->stream;

@@ -9,7 +9,7 @@ using emulated::options, emulated::Order;
 TEST_CASE("wrong kernels are reported, right ones are not, in every order") {
     for (Order order : {Order::ahead, Order::reversed, Order::random})
         for (uint64_t seed = 1; seed <= (order == Order::random ? 20 : 1); ++seed) {
-            options = {.order = order, .seed = seed, .preempt = 8};
+            options = {.order = order, .seed = seed, .preempt = 8, .steps = 100000};
             for (const emulated::Trial& t : emulated::trials()) {
                 emulated::reset();
                 const emulated::Alive before = emulated::alive();

@@ -20,7 +20,7 @@ layers = {
     "capi/examples/": [],
     "bindings/": ["bindings/", "capi/alia.h", "capi/alia_unstable.h"],
     "benchmarks/": ["benchmarks/", "capi/alia.h", "capi/alia_unstable.h"],
-    "benchmarks/kernels": ["benchmarks/kernels.h", "kernels/*.h", "kernels/cpu/threads.h"],
+    "benchmarks/kernels": ["benchmarks/kernels", "kernels/*.h", "kernels/cpu/threads.h"],
 }
 # The one home of each third-party library, by its headers' prefix.
 homes = {

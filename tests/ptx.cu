@@ -137,18 +137,25 @@ void matrices() {
     expect("ldmatrix", to.read(), wanted);
 }
 
+template <bool e4m3>
 __global__ void mma_kernel(float* c, const uint32_t* a, const uint32_t* b) {
     const int lane = int(threadIdx.x);
     uint32_t x[4], y[2];
     float sum[4];
     for (int i = 0; i < 4; ++i) x[i] = a[4 * lane + i], sum[i] = c[4 * lane + i];
     for (int i = 0; i < 2; ++i) y[i] = b[2 * lane + i];
-    mma_bf16(sum, x, y);
+    if constexpr (e4m3)
+        mma_e4m3(sum, x, y);
+    else
+        mma_bf16(sum, x, y);
     for (int i = 0; i < 4; ++i) c[4 * lane + i] = sum[i];
 }
 
+// K columns, `packed` numbers a register.
+template <bool e4m3>
 void products() {
-    constexpr int K = 16;
+    constexpr int packed = e4m3 ? 4 : 2, K = 8 * packed;
+    auto bits = [](int n) { return e4m3 ? uint32_t(to_e4m3(float(n))) : uint32_t(to_bf16(float(n)).bits); };
     std::uniform_int_distribution<int> small(-8, 8);
     int a[16][K], b[K][8];
     std::vector<uint32_t> packed_a(128), packed_b(64);
@@ -159,13 +166,12 @@ void products() {
         for (int& n : row) n = small(rng);
     for (int lane = 0; lane < 32; ++lane) {
         const int g = lane / 4, t = lane % 4;
-        for (int i = 0; i < 4; ++i)  // rows g and g + 8, then the same of the second half of the columns
-            for (int e = 0; e < 2; ++e)
-                packed_a[size_t(4 * lane + i)] |= uint32_t(to_bf16(float(a[g + i % 2 * 8][2 * t + e + i / 2 * 8])).bits)
-                                                  << 16 * e;
-        for (int i = 0; i < 2; ++i)
-            for (int e = 0; e < 2; ++e)
-                packed_b[size_t(2 * lane + i)] |= uint32_t(to_bf16(float(b[2 * t + e + i * 8][g])).bits) << 16 * e;
+        for (int e = 0; e < packed; ++e) {
+            const int column = packed * t + e, shift = 32 / packed * e;
+            for (int i = 0; i < 4; ++i)  // rows g and g + 8, then the same of the second half of the columns
+                packed_a[size_t(4 * lane + i)] |= bits(a[g + i % 2 * 8][column + i / 2 * K / 2]) << shift;
+            for (int i = 0; i < 2; ++i) packed_b[size_t(2 * lane + i)] |= bits(b[column + i * K / 2][g]) << shift;
+        }
         for (int i = 0; i < 4; ++i) {
             int sum = small(rng);
             c[size_t(4 * lane + i)] = float(sum);
@@ -175,8 +181,16 @@ void products() {
     }
     const OnCard<uint32_t> x(packed_a), y(packed_b);
     const OnCard<float> sums(c);
-    start(mma_kernel, 1, 32, 0, sums.data, static_cast<const uint32_t*>(x.data), static_cast<const uint32_t*>(y.data));
-    expect("mma_bf16", sums.read(), wanted);
+    start(mma_kernel<e4m3>, 1, 32, 0, sums.data, static_cast<const uint32_t*>(x.data),
+          static_cast<const uint32_t*>(y.data));
+    expect(e4m3 ? "mma_e4m3" : "mma_bf16", sums.read(), wanted);
+}
+
+// On older cards, and in code that was compiled for them, it is a fault.
+bool has_e4m3() {
+    cudaFuncAttributes code;
+    need(cudaFuncGetAttributes(&code, mma_kernel<true>), "cudaFuncGetAttributes");
+    return code.ptxVersion >= 89;
 }
 
 // ---- Arithmetic on pairs
@@ -309,7 +323,8 @@ int main() {
     need(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     copies();
     matrices();
-    products();
+    products<false>();
+    if (has_e4m3()) products<true>();
     pairs();
     powers();
     overlaps();

@@ -29,7 +29,8 @@ TEST_CASE("what is said of quantised weights") {
     CHECK((q.zero_offset == 0 && q.ordered));
 
     const char* groups = R"({"format": "float-quantized", "config_groups": {
-        "a": {"weights": {"num_bits": 8, "type": "float", "strategy": "channel", "symmetric": true}, "targets": ["Linear"]},
+        "a": {"weights": {"num_bits": 8, "type": "float", "strategy": "channel", "symmetric": true}, "targets": ["Linear"],
+              "input_activations": {"num_bits": 8, "type": "float", "strategy": "token", "dynamic": true}},
         "b": {"weights": {"num_bits": 4, "group_size": 64, "symmetric": false}},
         "c": {"weights": null, "input_activations": {"num_bits": 8}},
         "d": {"weights": {"num_bits": 8, "type": "int"}}}})";
@@ -41,7 +42,24 @@ TEST_CASE("what is said of quantised weights") {
         CHECK((q.schemes[0].floats && q.schemes[0].group == -1 && q.schemes[0].symmetric));
         CHECK((!q.schemes[1].floats && q.schemes[1].group == 64 && !q.schemes[1].symmetric && q.schemes[1].bits == 4));
         CHECK((q.schemes[2].group == 0 && q.schemes[2].bits == 8));
+        CHECK((q.schemes[0].e4m3_inputs && !q.schemes[1].e4m3_inputs && !q.schemes[2].e4m3_inputs));
     }
+    // Only a scale a token that is computed as the token comes, and only beside weights in E4M3.
+    auto rounds = [](const std::string& weights, const std::string& inputs) {
+        return read("quantization_config",
+                    R"({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {)" + weights +
+                        R"(}, "input_activations": )" + inputs + "}}}")
+            .schemes[0]
+            .e4m3_inputs;
+    };
+    const std::string floats = R"("num_bits": 8, "type": "float", "strategy": "tensor")";
+    CHECK(rounds(floats, R"({"num_bits": 8, "type": "float", "strategy": "token", "dynamic": true})"));
+    CHECK(!rounds(floats, "null"));
+    CHECK(!rounds(floats, R"({"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": false})"));
+    CHECK(!rounds(floats, R"({"num_bits": 4, "type": "float", "strategy": "tensor_group", "dynamic": "local"})"));
+    CHECK(!rounds(floats, R"({"num_bits": 8, "type": "int", "strategy": "token", "dynamic": true})"));
+    CHECK(!rounds(R"("num_bits": 8, "type": "int", "strategy": "channel")",
+                  R"({"num_bits": 8, "type": "float", "strategy": "token", "dynamic": true})"));
     CHECK(read("hidden_size", "64").method == QuantisedConfig::Method::none);
     CHECK(read("quantization_config", "null").method == QuantisedConfig::Method::none);
 }

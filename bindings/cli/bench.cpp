@@ -9,7 +9,8 @@ namespace cli {
 namespace {
 
 struct Options {
-    std::string path;
+    std::string path, shape, type = "bf16";
+    int layers = 0;
     std::vector<std::string> devices = {""};
     std::vector<int> threads = {0};
     SpeedPlan plan{.prompts = {512}, .contexts = {0}};
@@ -89,14 +90,21 @@ void print_table(const SpeedReport& r) {
     }
 }
 
+// The model's path, or the library's name for a shape with random weights.
+std::string path_of(const Options& o) {
+    if (o.shape.empty()) return o.path;
+    return "synthetic:" + o.shape + ":" + o.type + (o.layers ? ":" + std::to_string(o.layers) : "");
+}
+
 int bench(const Options& o) {
     watch_interrupt();
+    const std::string path = path_of(o);
     bool first = true;
     for (const std::string& device : o.devices) {
         for (int threads : o.threads) {
-            const SpeedReport report = measure_speed({o.path, device, threads}, o.plan);
+            const SpeedReport report = measure_speed({path, device, threads}, o.plan);
             if (o.json) {
-                print_json(report, o.path);
+                print_json(report, path);
             } else {
                 if (!first) std::printf("\n");
                 print_table(report);
@@ -113,7 +121,18 @@ int bench(const Options& o) {
 void add_bench(CLI::App& app, Run& chosen) {
     auto o = std::make_shared<Options>();
     CLI::App* command = app.add_subcommand("bench", "Measure how fast a model is, beside the machine's limits");
-    command->add_option("MODEL", o->path, "a GGUF file, a model directory, or a .safetensors file")->required();
+    auto* model = command->add_option_group("model")->require_option(1);
+    model->add_option("MODEL", o->path, "a GGUF file, a model directory, or a .safetensors file");
+    auto* synthetic = model->add_option(
+        "--synthetic", o->shape,
+        "no file: this shape with random weights, made on the device (alia-40b, salamandra-7b, salamandra-2b, tiny)");
+    command
+        ->add_option("--type", o->type, "with --synthetic: the format of every matrix, such as bf16, fp8, q8_0, q4_0")
+        ->capture_default_str()
+        ->needs(synthetic);
+    command->add_option("--layers", o->layers, "with --synthetic: fewer layers")
+        ->needs(synthetic)
+        ->check(CLI::PositiveNumber);
     auto list = [&](const char* name, auto& values, const char* text) {
         return command->add_option(name, values, text)->delimiter(',')->allow_extra_args(false)->capture_default_str();
     };
@@ -138,7 +157,8 @@ void add_bench(CLI::App& app, Run& chosen) {
         "how fast the best instruction for its weights multiplies. Tokens are arbitrary; choosing one is included.\n"
         "Examples:\n"
         "  alia bench model.gguf\n"
-        "  alia bench model.gguf --prompt 512 --generate 64 --context 0,4000 --threads 1,2 --json");
+        "  alia bench model.gguf --prompt 512 --generate 64 --context 0,4000 --threads 1,2 --json\n"
+        "  alia bench --synthetic salamandra-2b --type q8_0 --layers 4");
     command->callback([o, &chosen] { chosen = [o] { return bench(*o); }; });
 }
 

@@ -38,15 +38,35 @@ Roofs roofs_of(const ModelChoice& choice) {
             number_at(object, "/int8"), number_at(object, "/bf16")};
 }
 
-int64_t cache_bytes(const ModelChoice& choice, int32_t cache) {
-    constexpr int64_t positions = 4096;
+std::string memory_plan(const ModelChoice& choice, const SpeedPlan& speeds, int64_t positions) {
     const alia_model_options model = options_of(choice, ALIA_LOAD_ALL);
     alia_engine_options engine = ALIA_ENGINE_OPTIONS_INIT;
     engine.context = positions;
-    engine.cache = cache;
-    const std::string plan = text_from([&](char** text, uint64_t* length) {
+    engine.chunk = speeds.chunk;
+    engine.cache = speeds.cache;
+    return text_from([&](char** text, uint64_t* length) {
         return alia_plan(choice.path.data(), choice.path.size(), &model, &engine, text, length);
     });
+}
+
+// Making random weights takes a while: what its caches will not leave room for is refused before.
+void expect_room(const ModelChoice& choice, const SpeedPlan& speeds) {
+    int64_t longest = speeds.generate + 2;
+    for (int64_t n : speeds.prompts) longest = std::max(longest, n + 1);
+    for (int64_t n : speeds.contexts) longest = std::max(longest, n + (speeds.repeat + 1) * speeds.generate + 2);
+    const std::string plan = memory_plan(choice, speeds, longest);
+    if (bool_at(plan, "/fits")) return;
+    const bool device = number_at(plan, "/total") > number_at(plan, "/available");
+    const std::string side = device ? "/" : "/host_";
+    throw Failure(choice.path + ": needs " + human_bytes(number_at(plan, side + "total")) + " of " +
+                      (device ? string_at(plan, "/device") : "the host") + " and " +
+                      human_bytes(number_at(plan, side + "available")) + " are there; see `alia plan`",
+                  ALIA_OUT_OF_MEMORY);
+}
+
+int64_t cache_bytes(const ModelChoice& choice, const SpeedPlan& speeds) {
+    constexpr int64_t positions = 4096;
+    const std::string plan = memory_plan(choice, speeds, positions);
     for (const auto& [name, bytes] : bytes_at(plan, "items", "name"))
         if (name.starts_with("KV cache")) return bytes / positions;
     return 0;
@@ -72,6 +92,7 @@ double rate(const Roofs& r, std::string_view roof) {
 class Bench {
   public:
     Bench(const ModelChoice& choice, const SpeedPlan& plan) : choice(choice), plan(plan), bar("bench") {
+        if (choice.path.starts_with("synthetic:")) expect_room(choice, plan);
         load();
         describe();
         int64_t longest = plan.generate + 1;
@@ -112,7 +133,7 @@ class Bench {
         r.device = string_at(info, "/device");
         r.threads = choice.threads;
         r.parameters = int64_t(number_at(info, "/parameters"));
-        r.position_bytes = cache_bytes(choice, plan.cache);
+        r.position_bytes = cache_bytes(choice, plan);
         const bool tied = bool_at(info, "/tied_embeddings");
         const std::string embedding = string_at(info, "/embedding/format");
         int64_t most = -1;

@@ -28,6 +28,8 @@ void rotate_store(Stream* s, Tensor q, Tensor k, Tensor v, Tensor angles, Tensor
     store_heads(s, k_cache, v_cache, k, v, slot, int(angles.columns));
 }
 
+void draw(Stream* s, Tensor w, uint64_t seed) { host::draw(s, w, seed, pack); }
+
 bool caches(Format f, int64_t head_dim) {
     return f == Format::F32 || f == Format::F16 || f == Format::BF16 || (f == Format::Q8_0 && head_dim % Q8_0::n == 0);
 }
@@ -52,6 +54,7 @@ const Kernels ALIA_TABLE = {
     .run = host::run,
     .packed_bytes = packed_bytes,
     .pack = pack,
+    .draw = draw,
     .embed = embed,
     .norm = norm,
     .add_norm = add_norm,

@@ -10,28 +10,8 @@ namespace {
 constexpr int warps = 4, threads = warps * warp_size, strip = page_positions / warps;
 constexpr int listed_here = 128;  // tiles that each block lists for itself; more are listed by a kernel of their own
 
-// Chunk c: short ones near the start, so that few positions still occupy many multiprocessors; long ones further on, so
-// that partial results take little memory. All begin where a page does.
-constexpr int near_chunks = 16, near_chunk = 256, far_chunk = 1024;
-static_assert(near_chunk % page_positions == 0 && far_chunk / page_positions <= warp_size);
-ALIA_HD constexpr int chunk_begin(int c) {
-    return c < near_chunks ? c * near_chunk : near_chunks * near_chunk + (c - near_chunks) * far_chunk;
-}
-ALIA_HD constexpr int chunk_count(int positions) {
-    const int far = positions - near_chunks * near_chunk;
-    return far > 0 ? near_chunks + (far + far_chunk - 1) / far_chunk : (positions + near_chunk - 1) / near_chunk;
-}
-
-// Chunk by chunk, of every token and query head: [n][heads][chunks].
-struct Partials {
-    float2* state;  // the largest score and the sum relative to it
-    float* sum;     // [..][dim] of values, relative to the same
-    int chunks;
-
-    __device__ int64_t at(const Attention& a, int token, int head, int chunk) const {
-        return (int64_t(token) * a.group * a.kv_heads + head) * chunks + chunk;
-    }
-};
+using Chunks = Cut<16, 256, 1024>;
+static_assert(Chunks::longest / page_positions <= warp_size);
 
 template <int D, bool e4m3>
 struct Shared {
@@ -51,7 +31,7 @@ struct Shared {
 static_assert(sizeof(Shared<128, false>) <= least_shared_bytes && sizeof(Shared<256, false>) <= least_shared_bytes &&
               sizeof(Shared<256, true>) <= least_shared_bytes);
 
-__device__ int items_of(const Attention& a, int limit) { return chunk_count(limit) * a.kv_heads; }
+__device__ int items_of(const Attention& a, int limit) { return Chunks::count(limit) * a.kv_heads; }
 
 // q as A fragments: rows `first` + g and g + 8, zeros beyond `rows` and from column a.dim on.
 template <int D>
@@ -156,7 +136,7 @@ __device__ void merge_warps(const Attention& a, Shared<D, e4m3>& s, const Tile& 
     const int fours = a.dim / 4;
     for (int i = int(threadIdx.x); i < tile.rows * fours; i += threads) {
         const int r = i / fours, column = i % fours * 4, row = tile.first + r, token = row / a.group;
-        if (a.position[token] < chunk_begin(chunk)) continue;
+        if (a.position[token] < Chunks::begin(chunk)) continue;
         float most = -INFINITY, sum = 0;
         for (int w = 0; w < warps; ++w) most = fmaxf(most, s.state[w][r].x);
         const float base = most == -INFINITY ? 0 : most;
@@ -188,9 +168,9 @@ __global__ void __launch_bounds__(threads) generated_kernel(Attention a, const T
     const Tile* list = listed ? listed : s.list;
     for (int item = int(blockIdx.x); item < list[0].before; item += int(gridDim.x)) {
         const Tile tile = find_tile(list, item);
-        const int chunks = chunk_count(tile.limit), kv = (item - tile.before) / chunks;
+        const int chunks = Chunks::count(tile.limit), kv = (item - tile.before) / chunks;
         const int chunk = chunks - 1 - (item - tile.before) % chunks;
-        attend_strips<D, e4m3>(a, s, tile, kv, chunk_begin(chunk), min(chunk_begin(chunk + 1), tile.limit));
+        attend_strips<D, e4m3>(a, s, tile, kv, Chunks::begin(chunk), min(Chunks::begin(chunk + 1), tile.limit));
         __syncthreads();  // the warps' sums, written above, merged below
         merge_warps<D, e4m3>(a, s, tile, kv, chunk, out);
         __syncthreads();  // the sums, read above, overwritten by the next item's strips
@@ -210,7 +190,7 @@ __global__ void __launch_bounds__(threads) merge_kernel(Attention a, Partials in
     const int heads = a.group * a.kv_heads, row = int(blockIdx.x) * warps + int(threadIdx.x) / warp_size;
     if (row >= a.n * heads) return;
     const int lane = int(threadIdx.x) % warp_size, token = row / heads, head = row % heads;
-    const int chunks = chunk_count(a.position[token] + 1);
+    const int chunks = Chunks::count(a.position[token] + 1);
     const int64_t at = in.at(a, token, head, 0);
     float most = -INFINITY;
     for (int c = lane; c < chunks; c += warp_size) most = fmaxf(most, in.state[at + c].x);
@@ -234,16 +214,13 @@ __global__ void __launch_bounds__(threads) merge_kernel(Attention a, Partials in
 
 // The most tiles that n tokens make: each has at least a token's first row.
 int64_t most_tiles(int64_t n, int64_t heads) { return n * ((heads + generated_rows - 1) / generated_rows); }
-int64_t most_chunks(const Batch& b) { return chunk_count(b.page_stride * page_positions); }
+int64_t most_chunks(const Batch& b) { return Chunks::count(b.page_stride * page_positions); }
 
 template <int D, bool e4m3>
 void attend_generated(Queue& queue, const Attention& a, const Batch& b, void* scratch) {
     const int64_t heads = a.group * a.kv_heads, tiles = most_tiles(a.n, heads), chunks = most_chunks(b);
     Tile* list = static_cast<Tile*>(scratch);
-    Partials out;
-    out.sum = reinterpret_cast<float*>(list + tiles + 1);
-    out.state = reinterpret_cast<float2*>(out.sum + a.n * heads * chunks * a.dim);
-    out.chunks = int(chunks);
+    const Partials out = partials_at(list + tiles + 1, a, chunks);
     const bool here = most_tiles(a.n, a.group) <= listed_here;
     if (!here) launch(queue, list_kernel, {dim3(1), warp_size}, a, list);
     const int64_t items = most_tiles(a.n, a.group) * a.kv_heads * chunks, resident = queue.multiprocessors * 2;
@@ -257,8 +234,9 @@ void attend_generated(Queue& queue, const Attention& a, const Batch& b, void* sc
 
 int64_t attend_bytes(const Batch& b, int64_t q_columns, int head_dim) {
     const int64_t heads = q_columns / head_dim, list = (most_tiles(b.n, heads) + 1) * int64_t(sizeof(Tile));
-    if (b.role == Role::prompt) return list;
-    return list + b.n * heads * most_chunks(b) * int64_t(sizeof(float2) + sizeof(float) * size_t(head_dim));
+    if (b.role == Role::prompt)
+        return list + prompt_partial_bytes(b.n, heads, int64_t(b.page_stride) * page_positions, head_dim);
+    return list + partial_bytes(b.n * heads, most_chunks(b), head_dim);
 }
 
 void attend(Stream* s, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, int dim, void* scratch) {
@@ -279,7 +257,10 @@ void attend(Stream* s, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, i
                          .kv_heads = int(k.columns / dim),
                          .scale = float(1.4426950408889634 / sqrt(double(dim)))};
     const bool e4m3 = k.format == Format::E4M3;
-    if (b.role == Role::prompt) return attend_prompt(queue(s), a, e4m3, static_cast<Tile*>(scratch));
+    if (b.role == Role::prompt) {
+        Tile* list = static_cast<Tile*>(scratch);
+        return attend_prompt(queue(s), a, e4m3, list, list + most_tiles(a.n, a.group * a.kv_heads) + 1);
+    }
     decltype(&attend_generated<64, false>) by_size[][2] = {{attend_generated<64, false>, attend_generated<64, true>},
                                                            {attend_generated<128, false>, attend_generated<128, true>},
                                                            {attend_generated<256, false>, attend_generated<256, true>}};

@@ -93,6 +93,42 @@ __device__ inline Tile find_tile(const Tile* list, int item) {
     return list[low];
 }
 
+// Positions are cut into chunks at fixed places: short ones near the start, so that few positions still occupy many
+// multiprocessors; long ones further on, so that partial results take little memory. All begin where a page does.
+template <int near_chunks, int near_chunk, int far_chunk>
+struct Cut {
+    static_assert(near_chunk % page_positions == 0 && far_chunk % page_positions == 0);
+    static constexpr int near = near_chunk, longest = near_chunk > far_chunk ? near_chunk : far_chunk;
+    ALIA_HD static constexpr int begin(int c) {
+        return c < near_chunks ? c * near_chunk : near_chunks * near_chunk + (c - near_chunks) * far_chunk;
+    }
+    ALIA_HD static constexpr int count(int positions) {
+        const int far = positions - near_chunks * near_chunk;
+        return far > 0 ? near_chunks + (far + far_chunk - 1) / far_chunk : (positions + near_chunk - 1) / near_chunk;
+    }
+};
+
+// Of every token and query head: [n][heads][chunks].
+struct Partials {
+    float2* state;  // the largest score and the sum relative to it
+    float* sum;     // [..][dim] of values, relative to the same
+    int chunks;
+
+    __device__ int64_t at(const Attention& a, int token, int head, int chunk) const {
+        return (int64_t(token) * a.group * a.kv_heads + head) * chunks + chunk;
+    }
+};
+inline Partials partials_at(void* memory, const Attention& a, int64_t chunks) {
+    Partials p;
+    p.sum = static_cast<float*>(memory);
+    p.state = reinterpret_cast<float2*>(p.sum + int64_t(a.n) * a.group * a.kv_heads * chunks * a.dim);
+    p.chunks = int(chunks);
+    return p;
+}
+constexpr int64_t partial_bytes(int64_t rows, int64_t chunks, int64_t dim) {
+    return rows * chunks * int64_t(sizeof(float2) + sizeof(float) * size_t(dim));
+}
+
 // Bytes of `positions` rows of K or V in shared memory, for head dimensions up to D.
 ALIA_HD constexpr int strip_bytes(bool e4m3, int D, int positions) { return positions * (e4m3 ? D / 32 * 36 : 2 * D); }
 
@@ -206,7 +242,9 @@ __device__ inline void weight_fragment(uint32_t (&a)[4], const float (&low)[4], 
     a[2] = pack_bf16(high[0], high[1]), a[3] = pack_bf16(high[2], high[3]);
 }
 
-// attention_prompt.cu. `list` has room for prompt_tiles(...) + 1.
-void attend_prompt(Queue&, const Attention&, bool e4m3, Tile* list);
+// attention_prompt.cu. `list` has room for a tile of each 16 rows and its head; `partials` is behind it, of
+// prompt_partial_bytes(tokens, query heads, ...), which do not fall with more tokens.
+int64_t prompt_partial_bytes(int64_t n, int64_t heads, int64_t positions, int64_t dim);
+void attend_prompt(Queue&, const Attention&, bool e4m3, Tile* list, void* partials);
 
 }  // namespace alia::cuda

@@ -5,7 +5,7 @@ set_property(CACHE ALIA_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(ALIA_CUDA_ARCHS "80;89;90;100;120" CACHE STRING "Compute capabilities to build for; those that nvcc does not know are left out")
 
 # tests/ compiles the same files as C++ for the emulated device.
-set(ALIA_CUDA_SOURCES device.cu upload.cu replay.cu roofs.cu pointwise.cu embed.cu cache.cu attention.cu attention_prompt.cu sample.cu pack.cu linear.cu generated.cu prompt.cu)
+set(ALIA_CUDA_SOURCES device.cu upload.cu replay.cu roofs.cu pointwise.cu embed.cu cache.cu attention.cu attention_prompt.cu sample.cu pack.cu linear.cu generated.cu prompt.cu prompt_e4m3.cu)
 set(ALIA_CUDA_HOST_SOURCES gather.cpp)
 list(TRANSFORM ALIA_CUDA_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 list(TRANSFORM ALIA_CUDA_HOST_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

@@ -234,6 +234,7 @@ Stream* open(const DeviceOptions& o) {
         10 * attribute(*q, cudaDevAttrComputeCapabilityMajor) + attribute(*q, cudaDevAttrComputeCapabilityMinor);
     q->multiprocessors = attribute(*q, cudaDevAttrMultiProcessorCount);
     q->shared_bytes = attribute(*q, cudaDevAttrMaxSharedMemoryPerBlockOptin);
+    q->e4m3 = has_e4m3(*q);
     check(*q, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     undo.q = nullptr;
     return reinterpret_cast<Stream*>(q);
@@ -323,6 +324,7 @@ const Kernels table = {
     .run = run,
     .packed_bytes = packed_bytes,
     .pack = pack,
+    .draw = draw,
     .embed = embed,
     .norm = norm,
     .add_norm = add_norm,

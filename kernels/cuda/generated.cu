@@ -113,6 +113,7 @@ template <class F, int C, bool glu>
 void narrow(Queue& q, const Product& p) {
     constexpr int R = glu ? 2 : 1, staged = k_parts * Narrow<F, R>::stages * Narrow<F, R>::slot,
                   summed = k_parts * R * tile_rows * 8 * C * 4;
+    settle(q);
     launch(q, narrow_kernel<F, C, glu>,
            {dim3(unsigned(p.tiles / R), unsigned(divide_up(p.n, 8 * C))), threads, std::max(staged, summed)}, p);
 }

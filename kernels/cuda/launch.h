@@ -34,6 +34,7 @@ struct Queue {
     int capability = 0;  // 10 * major + minor
     int multiprocessors = 0;
     int shared_bytes = 0;   // that a block can have
+    bool e4m3 = false;      // tensor cores multiply E4M3, and the build has code that does
     bool lost = false;      // a kernel failed: every later call says so, and only closing works
     const char* loss = "";  // the runtime's name of that error
     SampleRoom sample_room;
@@ -41,7 +42,8 @@ struct Queue {
     int next_slot = 0;
     Replay replays[64];
     uint64_t runs = 0;
-    int threads = 0;  // that gather rows
+    bool unsettled = false;  // the last kernel lays weights out (pack.cu)
+    int threads = 0;         // that gather rows
 };
 
 inline Queue& queue(Stream* s) { return *reinterpret_cast<Queue*>(s); }
@@ -91,6 +93,7 @@ void launch(Queue& q, void (*kernel)(Parameters...), const Grid& grid, Arguments
     config.attrs = &overlap;
     config.numAttrs = q.capability >= 90 ? 1 : 0;
     check(q, cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), "cudaLaunchKernelEx");
+    q.unsettled = false;
 }
 
 }  // namespace alia::cuda

@@ -3,6 +3,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/packed.h"
 #include "kernels/cuda/table.h"
+#include "kernels/draw.h"
 
 namespace alia::cuda {
 namespace {
@@ -141,7 +142,13 @@ __global__ void __launch_bounds__(warp_size)
     }
 }
 
-// Products read weights before they wait for the kernel before them: this one lies between, and has waited.
+__global__ void __launch_bounds__(embed_threads)
+    draw_kernel(uint8_t* to, DrawnBlock block, uint64_t seed, int64_t blocks, int64_t period) {
+    grid_wait();
+    const int64_t i = int64_t(blockIdx.x) * embed_threads + threadIdx.x;
+    if (i < blocks) draw_block(block, seed, uint64_t(i % period), to + i * block.bytes);
+}
+
 __global__ void settle_kernel() { grid_wait(); }
 
 template <class F>
@@ -152,7 +159,7 @@ void repack_rows(Queue& q, Tensor w, int64_t first, int64_t count, const void* r
            {dim3(unsigned(divide_up(count, tile_rows)), unsigned(spans)), warp_size, int(sizeof(Span<F>))},
            static_cast<uint8_t*>(w.data), spans * P::bytes, w.columns, first, count, static_cast<const uint8_t*>(raw),
            row_bytes(w.format, w.columns));
-    launch(q, settle_kernel, {dim3(1), warp_size});
+    q.unsettled = true;
 }
 
 // One number of a packed tile, as `decode` makes it.
@@ -236,6 +243,16 @@ int64_t packed_bytes(Format f, int64_t rows, int64_t columns) { return packed_by
 
 void repack(Queue& q, Tensor w, int64_t first, int64_t count, const void* raw) {
     repack_in(Formats{}, w.format)(q, w, first, count, raw);
+}
+
+void draw_rows(Queue& q, Tensor w, uint64_t seed, int64_t count, void* raw) {
+    const int64_t row = w.columns / info(w.format).n;
+    launch(q, draw_kernel, {dim3(unsigned(divide_up(count * row, embed_threads))), embed_threads},
+           static_cast<uint8_t*>(raw), drawn_block(w.format), seed, count * row, pack_rows * row);
+}
+
+void settle(Queue& q) {
+    if (q.unsettled) launch(q, settle_kernel, {dim3(1), warp_size});
 }
 
 void embed_packed(Queue& q, Tensor y, Tensor w, const int32_t* token) { embed_in(Formats{}, w.format)(q, y, w, token); }

@@ -21,12 +21,18 @@ void forget_replays(Queue&);  // never fails
 // upload.cu
 int64_t overhead_bytes(int64_t rows, int64_t columns);
 void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
+void draw(Stream*, Tensor w, uint64_t seed);
 
 // pack.cu
 int64_t packed_bytes(Format, int64_t rows, int64_t columns);
 // Lays rows [first, first + count) of w out; `raw` is device memory, 64-byte aligned, with those rows one behind
 // another in the format's own layout, and may be overwritten by work that is queued later.
 void repack(Queue&, Tensor w, int64_t first, int64_t count, const void* raw);
+// For kernels that read weights before they wait for the kernel in front of them: where that one lays weights out, puts
+// one between that has waited. Weights from another queue are there when that queue has been waited for.
+void settle(Queue&);
+// Rows of w as `draw` has them, in the format's own layout; whole pack_rows of them or all.
+void draw_rows(Queue&, Tensor w, uint64_t seed, int64_t count, void* raw);
 void embed_packed(Queue&, Tensor y, Tensor w, const int32_t* token);  // w.stride is 0
 
 // embed.cu: packed tables, and those in host memory in the format's own layout
@@ -42,6 +48,12 @@ void linear_generated(Queue&, Tensor y, Tensor x, Tensor w);
 void linear_glu_generated(Queue&, Tensor y, Tensor x, Tensor w, Tensor both);
 void linear_prompt(Queue&, Tensor y, Tensor x, Tensor w);
 void linear_glu_prompt(Queue&, Tensor y, Tensor x, Tensor w, Tensor both);
+
+// prompt_e4m3.cu: the same with rows of x rounded to E4M3 (ops.h), on devices for which `has_e4m3`; w is in E4M3.
+bool has_e4m3(Queue&);
+int64_t e4m3_bytes(int64_t rows, int64_t columns);  // of `scratch`
+void linear_e4m3(Queue&, Tensor y, Tensor x, Tensor w, void* scratch);
+void linear_glu_e4m3(Queue&, Tensor y, Tensor x, Tensor w, Tensor both, void* scratch);
 
 // cache.cu
 bool caches(Format, int64_t head_dim);

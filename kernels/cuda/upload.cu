@@ -5,6 +5,7 @@
 #include "kernels/cuda/gather.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/table.h"
+#include "kernels/host.h"
 
 namespace alia::cuda {
 namespace {
@@ -31,6 +32,20 @@ void pack(Stream* s, Tensor w, int64_t first, int64_t count, const void* const* 
         repack(q, w, first + i, n, slot.device);
         check(q, cudaEventRecord(slot.done, q.stream), "cudaEventRecord");
     }
+}
+
+// On the device alone: rows that repeat are drawn once, and laid out wherever they belong.
+void draw(Stream* s, Tensor w, uint64_t seed) {
+    if (w.stride != 0) return host::draw(s, w, seed, pack);
+    Queue& q = queue(s);
+    const Current current(q);
+    const int64_t bytes = row_bytes(w.format, w.columns);
+    const int64_t count = std::min(w.rows, std::max<int64_t>(slot_bytes / bytes / pack_rows, 1) * pack_rows);
+    Slot& slot = take_slot(q, 0, count * bytes);
+    draw_rows(q, w, seed, count, slot.device);
+    for (int64_t first = 0; first < w.rows; first += count)
+        repack(q, w, first, std::min(count, w.rows - first), slot.device);
+    check(q, cudaEventRecord(slot.done, q.stream), "cudaEventRecord");
 }
 
 }  // namespace alia::cuda

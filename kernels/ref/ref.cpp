@@ -33,6 +33,8 @@ void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* ro
         std::copy_n(static_cast<const char*>(rows[i]), size, static_cast<char*>(w.data) + (first + i) * size);
 }
 
+void draw(Stream* s, Tensor w, uint64_t seed) { host::draw(s, w, seed, pack); }
+
 Vector decoded_row(Tensor w, int64_t row) {
     Eigen::VectorXf f(w.columns);
     decode_row(w.format, static_cast<const char*>(w.data) + row * row_bytes(w.format, w.columns), w.columns, f.data());
@@ -255,6 +257,7 @@ const Kernels ref_kernels = {
     .run = host::run,
     .packed_bytes = packed_bytes,
     .pack = pack,
+    .draw = draw,
     .embed = embed,
     .norm = norm,
     .add_norm = add_norm,

@@ -58,6 +58,7 @@ struct Block {
     uint32_t warp_epoch[most_threads / warp_size];
     bool failed = false;
     bool waited = false;  // some thread of the launch, for the kernel before
+    int64_t steps = 0;
     uint64_t random = 1;
 
     uint64_t draw(uint64_t n) {
@@ -215,6 +216,7 @@ void open_barrier(Block& b) {
 void run_block(Block& b, uint32_t number) {
     begin_block(b.launch->shared);
     b.epoch = 0;
+    b.steps = 0;
     const Index size = b.launch->block;
     for (unsigned i = 0; i < b.count; ++i) {
         Thread& t = b.threads[i];
@@ -325,7 +327,13 @@ void report(const char* format, ...) {
     std::abort();  // a failed block's threads never run again
 }
 
+// Counts what a thread does that others could wait for.
+void step() {
+    if (++running->steps > options.steps) report("has no end: %lld accesses and meetings", (long long)options.steps);
+}
+
 void barrier(Site site) {
+    step();
     if (!stands(site)) return;
     Thread& t = me();
     t.wait = Wait::barrier;
@@ -334,6 +342,7 @@ void barrier(Site site) {
 }
 
 void meet(Act act, uint32_t mask, void* mine, Site site) {
+    step();
     Thread& t = me();
     if (!(mask >> t.actor.thread % warp_size & 1)) report("is not in its own mask at %s:%d", site.file, site.line);
     t.wait = Wait::warp;
@@ -388,7 +397,9 @@ void begin_next_grid() {
 
 void touch(const void* p, size_t bytes, bool write, bool aligned) {
     Block* b = running;
-    if (!b || !b->current || busy || !options.checks) return;
+    if (!b || !b->current || busy) return;
+    step();
+    if (!options.checks) return;
     const Thread& t = *b->current;
     if (!inside(p)) {
         const char* stack = stacks() + t.actor.thread * stack_bytes;

@@ -335,6 +335,15 @@ template <class F>
 cudaError_t cudaFuncSetAttribute(F* kernel, cudaFuncAttribute a, int value) {
     return cudaFuncSetAttributeOf(reinterpret_cast<const void*>(kernel), a, value);
 }
+// What of a kernel's code the library asks: the virtual architecture that it was compiled for.
+struct cudaFuncAttributes {
+    int ptxVersion;
+};
+cudaError_t cudaFuncGetAttributesOf(cudaFuncAttributes*);
+template <class F>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, F*) {
+    return cudaFuncGetAttributesOf(attributes);
+}
 namespace emulated {
 
 cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t&, void (*call)(const void*),

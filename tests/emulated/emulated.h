@@ -33,9 +33,10 @@ struct Site {
 struct Options {
     Order order = Order::ahead;
     uint64_t seed = 1;
-    int preempt = 64;    // accesses between preemptions, about; with Order::random
-    bool checks = true;  // of accesses: off for long numerical tests
-    Site without;        // the barrier or wait that does nothing
+    int preempt = 64;                  // accesses between preemptions, about; with Order::random
+    bool checks = true;                // of accesses: off for long numerical tests
+    int64_t steps = int64_t(1) << 31;  // accesses and meetings of a block, beyond which it is taken to have no end
+    Site without;                      // the barrier or wait that does nothing
 };
 extern Options options;
 

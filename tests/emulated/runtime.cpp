@@ -331,15 +331,12 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind)
     if (cudaError_t e = run_all()) return tell(e);
     return tell(copy(to, from, bytes));
 }
-// Pinned memory of the host is read and written when the stream comes to it; other memory now.
+// Pinned memory of the host is read and written when the stream comes to it. When the runtime reads other memory is not
+// promised, so that is refused as a source; as a target it is written now.
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t s) {
     ALIA_CALL;
     if (bytes == 0) return cudaSuccess;
-    if (!emulated::inside(from)) {
-        const auto kept = std::make_shared<std::vector<char>>(bytes);
-        std::memcpy(kept->data(), from, bytes);
-        return tell(queue(s, [=] { return copy(to, kept->data(), bytes); }));
-    }
+    if (!emulated::inside(from)) return tell(cudaErrorInvalidValue);
     if (emulated::inside(to)) return tell(queue(s, [=] { return copy(to, from, bytes); }));
     if (breaks_capture()) return tell(cudaErrorStreamCaptureUnsupported);
     if (!streams.contains(s)) return tell(cudaErrorInvalidResourceHandle);
@@ -480,5 +477,11 @@ cudaError_t cudaFuncSetAttributeOf(const void* kernel, cudaFuncAttribute, int va
     ALIA_CALL;
     if (value < 0 || size_t(value) > emulated::shared_capacity) return tell(cudaErrorInvalidValue);
     shared_limits[kernel] = value;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFuncGetAttributesOf(cudaFuncAttributes* attributes) {
+    ALIA_CALL;
+    attributes->ptxVersion = emulated::machine.capability;
     return cudaSuccess;
 }

@@ -30,6 +30,8 @@ enum class Fault {
     across_blocks,
     freed,
     much_shared,
+    spins,
+    meets_for_ever,
     host
 };
 
@@ -72,6 +74,10 @@ __global__ void other_kernel(const float* x, float* y) {
     if (fault == Fault::unwritten) y[thread] = s.sums[0];
     if (fault == Fault::unaligned) *reinterpret_cast<float2*>(y + 1) = {0, 0};
     if (fault == Fault::absent_lane && thread % 32 < 31) y[thread] = __shfl_sync(~0u, x[thread], 31);
+    if (fault == Fault::spins)
+        while (reinterpret_cast<const volatile float*>(x)[thread] >= 0) {}
+    if (fault == Fault::meets_for_ever)
+        for (volatile bool ever = true; ever;) __syncthreads();
     if (fault == Fault::much_shared) reinterpret_cast<volatile float*>(&s)[sizeof(Room) / 4] = 1;
     if (fault == Fault::none) {
         uint32_t bits = 0;
@@ -115,7 +121,7 @@ struct Bench {
         cudaMalloc(&y, threads * sizeof(float));
         float numbers[n];
         for (int i = 0; i < n; ++i) numbers[i] = float(i);
-        cudaMemcpyAsync(x, numbers, sizeof numbers, cudaMemcpyHostToDevice, stream);
+        cudaMemcpy(x, numbers, sizeof numbers, cudaMemcpyHostToDevice);
     }
     ~Bench() {
         cudaStreamSynchronize(stream);
@@ -200,6 +206,8 @@ constexpr Trial all[] = {
     {"blocks that write one number", "no barrier between", sum<Fault::across_blocks>},
     {"memory that was freed", "not allocated", freed},
     {"more shared memory than was asked for", "not allocated", other<Fault::much_shared>},
+    {"a flag that nobody sets", "has no end", other<Fault::spins>},
+    {"barriers without end", "has no end", other<Fault::meets_for_ever>},
     {"memory of the host", "memory of the host", host},
 };
 

@@ -14,8 +14,8 @@ import torch
 from transformers import LlamaForCausalLM
 
 
-def logits(path, ids, one_by_one):
-    model = LlamaForCausalLM.from_pretrained(path, dtype=torch.float64, attn_implementation="eager").eval()
+def logits(path, ids, one_by_one, dtype=torch.float64):
+    model = LlamaForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation="eager", local_files_only=True).eval()
     with torch.no_grad():
         if not one_by_one:
             return model(torch.tensor([ids])).logits[0].numpy()

@@ -74,6 +74,22 @@ __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uin
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// c += a b in E4M3 (capability 8.9; a fault below). Fragments of "Matrix Fragments for mma.m16n8k32": four neighbouring
+// bytes a register, the lower index in the lower byte; C as above.
+//     A [16][32]: a[0] = (g, 4t..4t+3), a[1] = (g + 8, 4t..), a[2] = (g, 4t + 16..), a[3] = (g + 8, 4t + 16..)
+//     B [32][8]:  b[0] = (4t..4t+3, g), b[1] = (4t + 16.., g)
+__device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if __CUDA_ARCH__ >= 890
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    asm volatile("trap;" : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(b[0]));
+#endif
+}
+
 // ---- Two 16-bit numbers in a register, the first in the lower half
 
 // Rounded to the nearest, ties to even.

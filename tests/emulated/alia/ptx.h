@@ -60,17 +60,17 @@ struct Product {
 };
 inline float bf16_at(uint32_t v, int i) { return to_float(bf16{uint16_t(v >> 16 * i)}); }
 inline float f16_at(uint32_t v, int i) { return to_float(f16{uint16_t(v >> 16 * i)}); }
-// c += a b: sums in double, rounded once.
-inline void multiply(void* const (&lane)[32]) {
-    constexpr int K = 16;
+// c += a b for fragments of K columns, `packed` numbers a register that at(register, i) tells: in double, rounded once.
+template <int K, int packed, class At>
+inline void multiply(void* const (&lane)[32], At at) {
     float a[16][K], b[K][8];
     for (int l = 0; l < 32; ++l) {
         const auto& p = *static_cast<Product*>(lane[l]);
-        const int g = l / 4, t = l % 4 * 2;
-        for (int i = 0; i < 2; ++i) {
-            a[g][t + i] = bf16_at(p.a[0], i), a[g + 8][t + i] = bf16_at(p.a[1], i);
-            a[g][t + i + 8] = bf16_at(p.a[2], i), a[g + 8][t + i + 8] = bf16_at(p.a[3], i);
-            b[t + i][g] = bf16_at(p.b[0], i), b[t + i + 8][g] = bf16_at(p.b[1], i);
+        const int g = l / 4, t = l % 4 * packed;
+        for (int i = 0; i < packed; ++i) {
+            a[g][t + i] = at(p.a[0], i), a[g + 8][t + i] = at(p.a[1], i);
+            a[g][t + i + K / 2] = at(p.a[2], i), a[g + 8][t + i + K / 2] = at(p.a[3], i);
+            b[t + i][g] = at(p.b[0], i), b[t + i + K / 2][g] = at(p.b[1], i);
         }
     }
     for (int l = 0; l < 32; ++l)
@@ -81,6 +81,10 @@ inline void multiply(void* const (&lane)[32]) {
             for (int k = 0; k < K; ++k) sum += double(a[row][k]) * double(b[k][column]);
             c = float(sum);
         }
+}
+inline void multiply_bf16(void* const (&lane)[32]) { multiply<16, 2>(lane, bf16_at); }
+inline void multiply_e4m3(void* const (&lane)[32]) {
+    multiply<32, 4>(lane, [](uint32_t v, int i) { return e4m3_to_float(uint8_t(v >> 8 * i)); });
 }
 
 // To float so that a second rounding to fewer bits gives what one rounding would: the last bit is set where any is
@@ -100,7 +104,12 @@ inline void ldmatrix_transposed(uint32_t (&r)[4], const void* row, ALIA_SITE) {
 }
 inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ALIA_SITE) {
     detail::Product p{c, a, b};
-    emulated::meet(detail::multiply, ~0u, &p, {file, line});
+    emulated::meet(detail::multiply_bf16, ~0u, &p, {file, line});
+}
+inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ALIA_SITE) {
+    if (emulated::machine.capability < 89) emulated::report("multiplies E4M3 and the device cannot");
+    detail::Product p{c, a, b};
+    emulated::meet(detail::multiply_e4m3, ~0u, &p, {file, line});
 }
 
 inline uint32_t pack_bf16(float low, float high) { return to_bf16(low).bits | uint32_t(to_bf16(high).bits) << 16; }

@@ -1,0 +1,125 @@
+// cuBLASLt by its C interface: https://docs.nvidia.com/cuda/cublas/#using-the-cublaslt-api
+#include "benchmarks/kernels_cublas.h"
+
+#include <cstddef>
+#include <dlfcn.h>
+#include <type_traits>
+#include <utility>
+
+namespace alia {
+namespace {
+
+// Values of cublasLt.h and library_types.h.
+constexpr int real_32 = 0, brain_16 = 14, compute_32 = 68, transposed = 1, desc_transpose_a = 3, max_workspace = 1;
+struct Algorithm {
+    uint64_t data[8];
+};
+struct Heuristic {
+    Algorithm algorithm;
+    size_t workspace;
+    int state;
+    float waves;
+    int reserved[4];
+};
+using Handle = void*;
+
+}  // namespace
+
+struct Cublas::Library {
+    void *blas = nullptr, *driver = nullptr;
+    int (*create)(Handle*) = nullptr;
+    int (*destroy)(Handle) = nullptr;
+    int (*create_product)(Handle*, int compute, int scale) = nullptr;
+    int (*destroy_product)(Handle) = nullptr;
+    int (*set_product)(Handle, int attribute, const void*, size_t) = nullptr;
+    int (*create_layout)(Handle*, int type, uint64_t rows, uint64_t columns, int64_t leading) = nullptr;
+    int (*destroy_layout)(Handle) = nullptr;
+    int (*create_preference)(Handle*) = nullptr;
+    int (*destroy_preference)(Handle) = nullptr;
+    int (*set_preference)(Handle, int attribute, const void*, size_t) = nullptr;
+    int (*find)(Handle, Handle product, Handle a, Handle b, Handle c, Handle d, Handle preference, int wanted,
+                Heuristic*, int* found) = nullptr;
+    int (*run)(Handle, Handle product, const void* alpha, const void* a, Handle, const void* b, Handle,
+               const void* beta, const void* c, Handle, void* d, Handle, const Algorithm*, void* workspace, size_t,
+               void* stream) = nullptr;
+    int (*synchronise)() = nullptr;
+
+    Handle handle = nullptr, product = nullptr, w = nullptr, x = nullptr, y = nullptr;
+    Heuristic chosen = {};
+    void* workspace = nullptr;
+    int64_t workspace_bytes = 0;
+    bool failed = false;
+
+    bool open() {
+        for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"})
+            if ((blas = dlopen(name, RTLD_NOW | RTLD_LOCAL))) break;
+        driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+        if (!blas || !driver) return false;
+        auto take = [](void* from, const char* name, auto& to) {
+            to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(dlsym(from, name));
+            return to != nullptr;
+        };
+        return take(blas, "cublasLtCreate", create) && take(blas, "cublasLtDestroy", destroy) &&
+               take(blas, "cublasLtMatmulDescCreate", create_product) &&
+               take(blas, "cublasLtMatmulDescDestroy", destroy_product) &&
+               take(blas, "cublasLtMatmulDescSetAttribute", set_product) &&
+               take(blas, "cublasLtMatrixLayoutCreate", create_layout) &&
+               take(blas, "cublasLtMatrixLayoutDestroy", destroy_layout) &&
+               take(blas, "cublasLtMatmulPreferenceCreate", create_preference) &&
+               take(blas, "cublasLtMatmulPreferenceDestroy", destroy_preference) &&
+               take(blas, "cublasLtMatmulPreferenceSetAttribute", set_preference) &&
+               take(blas, "cublasLtMatmulAlgoGetHeuristic", find) && take(blas, "cublasLtMatmul", run) &&
+               take(driver, "cuCtxSynchronize", synchronise) && create(&handle) == 0;
+    }
+    void forget() {
+        if (product) destroy_product(product);
+        for (Handle* layout : {&w, &x, &y})
+            if (*layout) destroy_layout(*layout), *layout = nullptr;
+        product = nullptr;
+    }
+    ~Library() {
+        if (handle) forget(), destroy(handle);
+        if (driver) dlclose(driver);
+        if (blas) dlclose(blas);
+    }
+};
+
+Cublas::Cublas(std::unique_ptr<Library> l) : library(std::move(l)) {}
+Cublas::~Cublas() = default;
+
+std::unique_ptr<Cublas> Cublas::open() {
+    auto l = std::make_unique<Library>();
+    return l->open() ? std::unique_ptr<Cublas>(new Cublas(std::move(l))) : nullptr;
+}
+
+// By columns, as the library counts: y^T [rows][n] = (w^T)^T x^T.
+bool Cublas::choose(int64_t rows, int64_t columns, int64_t n, void* workspace, int64_t bytes) {
+    Library& l = *library;
+    l.forget();
+    l.workspace = workspace, l.workspace_bytes = bytes, l.failed = false;
+    if (l.create_product(&l.product, compute_32, real_32) != 0 ||
+        l.set_product(l.product, desc_transpose_a, &transposed, sizeof transposed) != 0 ||
+        l.create_layout(&l.w, brain_16, uint64_t(columns), uint64_t(rows), columns) != 0 ||
+        l.create_layout(&l.x, brain_16, uint64_t(columns), uint64_t(n), columns) != 0 ||
+        l.create_layout(&l.y, brain_16, uint64_t(rows), uint64_t(n), rows) != 0)
+        return false;
+    Handle preference = nullptr;
+    const uint64_t most = uint64_t(bytes);
+    int found = 0;
+    const bool good = l.create_preference(&preference) == 0 &&
+                      l.set_preference(preference, max_workspace, &most, sizeof most) == 0 &&
+                      l.find(l.handle, l.product, l.w, l.x, l.y, l.y, preference, 1, &l.chosen, &found) == 0;
+    if (preference) l.destroy_preference(preference);
+    return good && found > 0 && l.chosen.state == 0;
+}
+
+void Cublas::multiply(void* y, const void* x, const void* w) {
+    Library& l = *library;
+    const float one = 1, zero = 0;
+    l.failed |= l.run(l.handle, l.product, &one, w, l.w, x, l.x, &zero, y, l.y, y, l.y, &l.chosen.algorithm,
+                      l.workspace, size_t(l.workspace_bytes), nullptr) != 0;
+}
+
+bool Cublas::wait() { return library->synchronise() == 0 && !library->failed; }
+
+}  // namespace alia

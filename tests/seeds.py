@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""seeds.py [--seeds N] [--first N] [--seconds S] TEST...: runs tests on the emulated device under random orders of threads, one seed
+after the other and each test once a seed, until N seeds or S seconds are over. A seed that fails ends it, and is printed with
+what to run again."""
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--seeds", type=int, default=1000)
+parser.add_argument("--first", type=int, default=1)
+parser.add_argument("--seconds", type=float, default=float("inf"))
+parser.add_argument("tests", nargs="+", metavar="TEST")
+o = parser.parse_args()
+begun, runs = time.monotonic(), dict.fromkeys(o.tests, 0)
+for seed in range(o.first, o.first + o.seeds):
+    for test in o.tests:
+        if time.monotonic() - begun > o.seconds:
+            break
+        order = {"ALIA_DEVICE": "cuda:0", "ALIA_EMULATED": "random", "ALIA_TEST_SEED": str(seed)}
+        done = subprocess.run([test], capture_output=True, text=True, env=os.environ | order)
+        if done.returncode:
+            print(done.stdout[-4000:] + done.stderr[-2000:])
+            sys.exit("again: " + " ".join(f"{name}={value}" for name, value in order.items()) + f" {test}")
+        runs[test] += 1
+for test, n in runs.items():
+    print(f"{os.path.basename(test)}: {n} seeds from {o.first}")
+print(f"{sum(runs.values())} runs in {time.monotonic() - begun:.0f} s, none failed")
+sys.exit(min(runs.values()) == 0)
