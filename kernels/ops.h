@@ -112,10 +112,6 @@ struct Kernels {
     int64_t (*packed_bytes)(Format, int64_t rows, int64_t columns);
     void (*pack)(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
 
-    // Small random weights instead: each pack_rows rows are those that follow from `seed` (draw.h), row by row and
-    // block by block. w is packed or, with a stride, in memory that the host reaches.
-    void (*draw)(Stream*, Tensor w, uint64_t seed);
-
     void (*embed)(Stream*, Tensor y, Tensor w, const int32_t* token);  // y[i] = w[token[i]]; w packed or in host memory
     void (*norm)(Stream*, Tensor y, Tensor x, const float* w, float eps);  // y = x / sqrt(mean(x^2) + eps) * w, a row
     void (*add_norm)(Stream*, Tensor y, Tensor x, Tensor a, const float* w, float eps);  // x += a, then y = norm(x)
@@ -144,6 +140,9 @@ struct Kernels {
     void (*columns)(Stream*, Tensor y, Tensor x, const int32_t* index);      // y[i][j] = x[i][index[j]]
     void (*sample)(Stream*, SampleResult* results, Tensor logits, const SampleRow*);  // host results, a record a row
     Roofs (*measure)(Stream*);  // takes about a second and 256 MiB; fails with out_of_memory
+    // Small random weights instead: each pack_rows rows are those that follow from `seed` (draw.h), row by row and
+    // block by block. w is packed or, with a stride, in memory that the host reaches.
+    void (*draw)(Stream*, Tensor w, uint64_t seed);
 };
 
 extern const Kernels ref_kernels, cpu_base;

@@ -344,12 +344,13 @@ class Cli(WithProgram):
         one = json.loads(self.alia("bench", *options, "--layers", "1", "--json").splitlines()[0])
         self.assertEqual(one["parameters"], 2 * 512 * 256 + 256 * 2304 + 3 * 256)
         # Nothing is made that has no room.
-        message = self.alia("bench", "--synthetic", "alia-40b", "--type", "f32", "--context", "160000", code=1, stream="err")
-        self.assertRegex(message, r"synthetic:alia-40b:f32.*: needs .* and .* are there")
+        self.alia("bench", "--synthetic", "alia-40b", "--type", "f32", "--context", "160000", code=1)
+        self.assertRegex(self.error, r"synthetic:alia-40b:f32.*: needs .* and .* are there")
         for wrong, what in ((["--synthetic", "alia"], "there is no shape"), (["--synthetic", "tiny", "--type", "q9"], "there is no type"),
                             (["--synthetic", "tiny", "--layers", "3"], "from 1 to 2"),
                             (["--synthetic", "salamandra-2b", "--type", "q4_k"], "no whole blocks of Q4_K")):
-            self.assertIn(what, self.alia("bench", *wrong, code=1, stream="err"))
+            self.alia("bench", *wrong, code=1)
+            self.assertIn(what, self.error)
         self.alia("bench", code=2)
         self.alia("bench", self.model, "--synthetic", "tiny", code=2)
         self.alia("bench", self.model, "--type", "bf16", code=2)

@@ -141,7 +141,7 @@ TEST_CASE("CUDA: many sequences in one pass, and runs of tokens longer than a wa
 
 TEST_CASE("CUDA: prompts that meet many positions have the same bits whether few tokens come or many") {
     auto ref = Device::open("ref"), cuda = open_cuda();
-    constexpr int dim = 8, group = 2, fresh = 70;
+    constexpr int dim = 8, group = 1, fresh = 66;
     for (Format format : {Format::BF16, Format::E4M3}) {
         const int head_dim = format == Format::BF16 ? dim : 32;
         const Paged p({2100}, fresh);
@@ -153,7 +153,7 @@ TEST_CASE("CUDA: prompts that meet many positions have the same bits whether few
         const std::vector<float> all = c.attend(queries, at_cuda.batch_of(Role::prompt, 0, fresh), head_dim);
         CHECK(distance(all, a.attend(q, at_ref.batch, head_dim)) < 5e-5);
         for (auto [first, count] :
-             {std::pair(0, 64), std::pair(10, 12), std::pair(69, 1)}) {  // the second one meets position 2048
+             {std::pair(0, 64), std::pair(8, 12), std::pair(65, 1)}) {  // the second one meets position 2048
             Tensor some = queries.t;
             some.data = some.row(first), some.rows = count;
             INFO("tokens " << first << " to " << first + count);
@@ -166,7 +166,7 @@ TEST_CASE("CUDA: prompts that meet many positions have the same bits whether few
 TEST_CASE("CUDA: attention reaches the last positions of the longest contexts") {
     auto ref = Device::open("ref"), cuda = open_cuda();
     constexpr int dim = 8, distinct = 5;
-    for (auto [role, length] : {std::pair(Role::generated, 163840), std::pair(Role::prompt, 12500)}) {
+    for (auto [role, length] : {std::pair(Role::generated, 163840), std::pair(Role::prompt, 8300)}) {
         Paged p({distinct * page_positions}, 0);  // these pages stand at all of the positions, again and again
         const int pages = (length + page_positions - 1) / page_positions;
         std::vector<int32_t> repeated;

@@ -109,6 +109,19 @@ TEST_CASE("CUDA: an FP8 checkpoint that rounds activations to E4M3 a token has p
     CHECK(same_bits(fp8_logits(folder.path, "ref"), exact));
 }
 
+TEST_CASE("CUDA: random weights made on the device are those that the host makes") {
+    const std::vector<int32_t> ids = {1, 500, 3, 77, 256};
+    for (const std::string type : {"bf16", "q4_0", "q6_k"}) {
+        auto logits = [&](const char* device) {
+            const auto model = load_model("synthetic:tiny:" + type, {.device = device, .threads = 1});
+            Engine engine(model, {.context = 64, .logit_rows = 8});
+            return teacher_forced(engine, ids);
+        };
+        INFO(type);
+        CHECK(distance(logits("cuda:0"), logits("ref")) < 0.05);
+    }
+}
+
 TEST_CASE("CUDA: chunks of a prompt do not change a bit") {
     const auto model = load("alia");
     const auto ids = ids_of("alia", 40);

@@ -121,11 +121,12 @@ int bench(const Options& o) {
 void add_bench(CLI::App& app, Run& chosen) {
     auto o = std::make_shared<Options>();
     CLI::App* command = app.add_subcommand("bench", "Measure how fast a model is, beside the machine's limits");
-    auto* model = command->add_option_group("model")->require_option(1);
-    model->add_option("MODEL", o->path, "a GGUF file, a model directory, or a .safetensors file");
-    auto* synthetic = model->add_option(
-        "--synthetic", o->shape,
-        "no file: this shape with random weights, made on the device (alia-40b, salamandra-7b, salamandra-2b, tiny)");
+    auto* model = command->add_option("MODEL", o->path, "a GGUF file, a model directory, or a .safetensors file");
+    auto* synthetic = command
+                          ->add_option("--synthetic", o->shape,
+                                       "instead of MODEL: a shape with random weights, made on the device (alia-40b, "
+                                       "salamandra-7b, salamandra-2b, tiny)")
+                          ->excludes(model);
     command
         ->add_option("--type", o->type, "with --synthetic: the format of every matrix, such as bf16, fp8, q8_0, q4_0")
         ->capture_default_str()
@@ -159,7 +160,10 @@ void add_bench(CLI::App& app, Run& chosen) {
         "  alia bench model.gguf\n"
         "  alia bench model.gguf --prompt 512 --generate 64 --context 0,4000 --threads 1,2 --json\n"
         "  alia bench --synthetic salamandra-2b --type q8_0 --layers 4");
-    command->callback([o, &chosen] { chosen = [o] { return bench(*o); }; });
+    command->callback([o, &chosen] {
+        if (o->path.empty() && o->shape.empty()) throw CLI::RequiredError("MODEL");
+        chosen = [o] { return bench(*o); };
+    });
 }
 
 }  // namespace cli

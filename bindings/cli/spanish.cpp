@@ -119,6 +119,13 @@ std::string_view spanish(std::string_view english) {
         {"the .npy file: float32, one row a position", "el fichero .npy: float32, una fila por posición"},
         {"tokens in one step; any number gives the same bits",
          "tokens de cada paso; con cualquier número salen los mismos bits"},
+        {"instead of MODEL: a shape with random weights, made on the device (alia-40b, salamandra-7b, salamandra-2b, "
+         "tiny)",
+         "en lugar de MODEL: una forma con pesos al azar, hechos en el dispositivo (alia-40b, salamandra-7b, "
+         "salamandra-2b, tiny)"},
+        {"with --synthetic: the format of every matrix, such as bf16, fp8, q8_0, q4_0",
+         "con --synthetic: el formato de todas las matrices, como bf16, fp8, q8_0, q4_0"},
+        {"with --synthetic: fewer layers", "con --synthetic: menos capas"},
         {"lengths of prompts", "longitudes de los textos de entrada"},
         {"tokens to generate (0: none)", "tokens que se generan (0: ninguno)"},
         {"tokens in the cache before those that are generated", "tokens en la caché antes de los que se generan"},

@@ -54,7 +54,6 @@ const Kernels ALIA_TABLE = {
     .run = host::run,
     .packed_bytes = packed_bytes,
     .pack = pack,
-    .draw = draw,
     .embed = embed,
     .norm = norm,
     .add_norm = add_norm,
@@ -71,6 +70,7 @@ const Kernels ALIA_TABLE = {
     .columns = columns,
     .sample = sample,
     .measure = measure,
+    .draw = draw,
 };
 
 }  // namespace alia

@@ -324,7 +324,6 @@ const Kernels table = {
     .run = run,
     .packed_bytes = packed_bytes,
     .pack = pack,
-    .draw = draw,
     .embed = embed,
     .norm = norm,
     .add_norm = add_norm,
@@ -341,6 +340,7 @@ const Kernels table = {
     .columns = columns,
     .sample = sample,
     .measure = measure,
+    .draw = draw,
 };
 
 }  // namespace alia::cuda

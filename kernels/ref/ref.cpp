@@ -257,7 +257,6 @@ const Kernels ref_kernels = {
     .run = host::run,
     .packed_bytes = packed_bytes,
     .pack = pack,
-    .draw = draw,
     .embed = embed,
     .norm = norm,
     .add_norm = add_norm,
@@ -274,6 +273,7 @@ const Kernels ref_kernels = {
     .columns = columns,
     .sample = sample,
     .measure = measure,
+    .draw = draw,
 };
 
 }  // namespace alia
