@@ -146,6 +146,7 @@ void attention(benchmark::State& state, Bench& b, Heads h, Format format, int po
     const Positions all(b, positions, positions), last(b, n, positions);
     const Buffer k = b.floats(positions * kv), v = b.floats(positions * kv), angles = b.floats(positions * h.dim);
     const Buffer q = b.floats(int64_t(n) * h.query * h.dim), y = b.floats(int64_t(n) * h.query * h.dim);
+    const Buffer queries = b.floats(positions * kv);  // of the positions before, which nobody asks for
     const Buffer scratch(*b.device, b.k.attend_bytes(last.batch, h.query * h.dim, h.dim));
     std::vector<Buffer> memory;
     std::vector<Tensor> caches;  // K and V of a layer side by side
@@ -153,8 +154,9 @@ void attention(benchmark::State& state, Bench& b, Heads h, Format format, int po
         for (int side = 0; side < 2; ++side)
             caches.push_back(
                 {memory.emplace_back(*b.device, bytes).data(), all.slots, kv, row_bytes(format, kv), format});
-        b.k.rotate_store(b.device->stream, matrix(k, positions, kv), matrix(k, positions, kv), matrix(v, positions, kv),
-                         matrix(angles, positions, h.dim), caches.end()[-2], caches.back(), all.batch.slot);
+        b.k.rotate_store(b.device->stream, matrix(queries, positions, kv), matrix(k, positions, kv),
+                         matrix(v, positions, kv), matrix(angles, positions, h.dim), caches.end()[-2], caches.back(),
+                         all.batch.slot);
     }
     const Roofs& roofs = b.roofs();
     size_t next = 0;

@@ -46,9 +46,10 @@ struct HostRows {
 // The same on a device, whose bytes are NaN until they are written.
 struct DeviceRows {
     DeviceRows(Device& device, int64_t rows, int64_t columns, Format f = Format::F32)
-        : device(device),
-          memory(put(device, std::vector<uint8_t>(size_t(rows * row_bytes(f, columns)), 0xFF))),
-          t{memory.data(), rows, columns, row_bytes(f, columns), f} {}
+        : DeviceRows(device, put(device, std::vector<uint8_t>(size_t(rows * row_bytes(f, columns)), 0xFF)), rows,
+                     columns, f) {}
+    DeviceRows(Device& device, Buffer given, int64_t rows, int64_t columns, Format f)
+        : device(device), memory(std::move(given)), t{memory.data(), rows, columns, row_bytes(f, columns), f} {}
     DeviceRows(Device& device, const HostRows& m)
         : device(device), memory(put(device, m.numbers)), t{memory.data(), m.t.rows, m.t.columns, m.t.stride} {}
     std::vector<float> floats() const {

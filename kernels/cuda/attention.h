@@ -147,8 +147,8 @@ __device__ void load_strip(uint8_t* to, const uint8_t* head, int dim, int first,
     const uint8_t* scales = head + piece_offset(dim / 16, 0);
     for (int i = thread; i < D / 32 * positions / 4; i += threads) {
         const int block = i / (positions / 4), r = i % (positions / 4) * 4;
-        cp_async16(to + (pieces + i) * piece_bytes, scales + (block * page_positions + first + r) * 4,
-                   block < dim / 32 && r < valid);
+        cp_async16_part(to + (pieces + i) * piece_bytes, scales + (block * page_positions + first + r) * 4,
+                        block < dim / 32 ? min(max(valid - r, 0), 4) * 4 : 0);
     }
 }
 

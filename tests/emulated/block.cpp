@@ -29,7 +29,7 @@ enum class Wait { nothing, barrier, warp, ended };
 struct Copy {
     void* to;
     const void* from;
-    bool valid;
+    int bytes;
     int group;
 };
 
@@ -354,13 +354,15 @@ void order_warp(uint32_t mask, Site site) {
     if (stands(site)) meet(nullptr, mask, nullptr, site);
 }
 
-void copy_later(void* shared, const void* global, bool valid) {
+void copy_later(void* shared, const void* global, int bytes) {
     Thread& t = me();
-    if (valid) touch(global, 16, false);
+    if (bytes < 0 || bytes > 16) report("copies more than 16 bytes, or fewer than none");
+    if (bytes > 0 && uintptr_t(global) % 16 != 0) report("copies from memory that is not aligned to 16 bytes");
+    if (bytes > 0) touch(global, size_t(bytes), false, /*aligned=*/false);
     if (!inside(shared)) report("copies to memory that is not shared");
     if (const char* wrong = begin_arrival(t.actor, shared, 16)) report("an asynchronous copy %s", wrong);
     Busy here;
-    t.copies.push_back({shared, global, valid, t.groups});
+    t.copies.push_back({shared, global, bytes, t.groups});
 }
 
 void close_copies() { ++me().groups; }
@@ -374,10 +376,8 @@ void wait_copies(int pending, Site site) {
             t.copies[kept++] = c;
             continue;
         }
-        if (c.valid)
-            std::memcpy(c.to, c.from, 16);
-        else
-            std::memset(c.to, 0, 16);
+        std::memset(c.to, 0, 16);
+        if (c.bytes > 0) std::memcpy(c.to, c.from, size_t(c.bytes));
         end_arrival(t.actor, c.to, 16);
     }
     t.copies.resize(kept);

@@ -34,7 +34,7 @@ using Act = void (*)(void* const (&lane)[32]);
 void meet(Act act, uint32_t mask, void* mine, Site);
 void order_warp(uint32_t mask, Site);  // __syncwarp
 
-void copy_later(void* shared, const void* global, bool valid);
+void copy_later(void* shared, const void* global, int bytes);
 void close_copies();
 void wait_copies(int pending, Site);
 void wait_grid();

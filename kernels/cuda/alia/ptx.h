@@ -24,11 +24,14 @@ __device__ T& shared() {
 
 // ---- Copies from global to shared memory that the thread does not wait for
 
-// 16 bytes, both sides 16-byte aligned; zeros where not `valid` (then `global` is not read).
-__device__ inline void cp_async16(void* shared, const void* global, bool valid = true) {
+// 16 bytes, both sides 16-byte aligned. The first `bytes`, up to 16, are read; the rest are zeros.
+__device__ inline void cp_async16_part(void* shared, const void* global, int bytes) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared))),
-                 "l"(global), "r"(valid ? 16 : 0)
+                 "l"(global), "r"(bytes)
                  : "memory");
+}
+__device__ inline void cp_async16(void* shared, const void* global, bool valid = true) {
+    cp_async16_part(shared, global, valid ? 16 : 0);
 }
 // Closes the group of this thread's copies since the last one.
 __device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }

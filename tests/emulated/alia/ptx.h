@@ -13,8 +13,11 @@ T& shared() {
     return *reinterpret_cast<T*>(emulated::dynamic_shared(sizeof(T)));
 }
 
+inline void cp_async16_part(void* shared, const void* global, int bytes) {
+    emulated::copy_later(shared, global, bytes);
+}
 inline void cp_async16(void* shared, const void* global, bool valid = true) {
-    emulated::copy_later(shared, global, valid);
+    cp_async16_part(shared, global, valid ? 16 : 0);
 }
 inline void cp_async_commit() { emulated::close_copies(); }
 template <int pending>
