@@ -137,6 +137,19 @@ TEST_CASE("CUDA: chunks of a prompt do not change a bit") {
     CHECK(!same_bits(teacher_forced(whole, changed), expected));  // the comparison can fail
 }
 
+TEST_CASE("CUDA: a cache in E4M3 keeps close to the reference, chunk by chunk to the bit") {
+    const std::vector<int32_t> ids = {1, 500, 3, 77, 256, 9, 401};
+    auto logits = [&](const char* device, std::optional<Format> cache, int chunk) {
+        const auto model = load_model("synthetic:tiny:bf16", {.device = device, .threads = 1});
+        Engine engine(model, {.context = 64, .chunk = chunk, .logit_rows = chunk, .cache = cache});
+        return teacher_forced(engine, ids);
+    };
+    const auto whole = logits("cuda:0", Format::E4M3, 7);
+    CHECK(distance(whole, logits("ref", {}, 7)) < 0.1);
+    CHECK(!same_bits(whole, logits("cuda:0", Format::BF16, 7)));
+    CHECK(same_bits(logits("cuda:0", Format::E4M3, 3), whole));
+}
+
 TEST_CASE("CUDA: requests give the same tokens beside others as alone, by replayed passes as by the first") {
     const auto model = load("alia");
     std::mt19937 rng(5);
