@@ -30,11 +30,11 @@ ALIA_API alia_status alia_devices(char** json, uint64_t* length);
 
 /* ---- Models without files ----
  *
- * Where alia_model_open and alia_plan take a path they also take "synthetic:SHAPE:TYPE" and "synthetic:SHAPE:TYPE:LAYERS",
- * for measurements: SHAPE is alia-40b, salamandra-7b, salamandra-2b or tiny, TYPE a format's name in any case (such as
- * bf16, fp8, q8_0 or q4_0) that every matrix has, LAYERS fewer layers than the shape's. Weights are drawn at random on
- * the device; nothing is read. Such a model has no tokenizer. Errors: ALIA_INVALID_ARGUMENT (the name),
- * ALIA_UNSUPPORTED (rows that are no whole blocks of the format). */
+ * Where alia_model_open and alia_plan take a path they also take "synthetic:SHAPE:TYPE" and
+ * "synthetic:SHAPE:TYPE:LAYERS", for measurements: SHAPE is alia-40b, salamandra-7b, salamandra-2b or tiny, TYPE a
+ * format's name in any case (such as bf16, fp8, q8_0 or q4_0) that every matrix has, LAYERS fewer layers than the
+ * shape's. Weights are drawn at random on the device; nothing is read. Such a model has no tokenizer. Errors:
+ * ALIA_INVALID_ARGUMENT (the name), ALIA_UNSUPPORTED (rows that are no whole blocks of the format). */
 
 /* ---- Importance ---- */
 

@@ -37,7 +37,7 @@ struct QuantisedConfig {
         int bits = 0;
         bool floats = false;
         bool symmetric = true;
-        int64_t group = -1;  // columns that share a scale; -1: a row, 0: the whole tensor
+        int64_t group = -1;        // columns that share a scale; -1: a row, 0: the whole tensor
         bool e4m3_inputs = false;  // activations are made for E4M3, with a scale a token that follows from its numbers
     };
 
