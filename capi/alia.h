@@ -315,7 +315,8 @@ ALIA_API alia_status alia_model_eos(alia_model* model, const int32_t** tokens, u
 /* A checkpoint's chat template (chat_template.jinja, tokenizer_config.json or GGUF; the subset of Jinja that published
  * ones use) turns messages into the text that the model was trained on. It can read nothing but what it is given, and
  * has a budget of steps, memory, depth and output. A template that does not parse refuses these functions, never the
- * model. Without one, a vocabulary with <|im_start|> and <|im_end|> gets ChatML as BSC trains it. */
+ * model; one whose file made no sense when alia_model_open read it is read again by each of them. Without a template, a
+ * vocabulary with <|im_start|> and <|im_end|> gets ChatML as BSC trains it. */
 
 /* Where the text ends. */
 enum {

@@ -44,7 +44,7 @@ alia_status alia_chat_render(alia_model* model, const char* messages, uint64_t m
         not_null(text, "text");
         not_null(length, "length");
         const Conversation c(messages, messages_length, options);
-        give_text(alia::render_chat(*m->chat, m->text(), c.messages.root(), c.options).bytes, text, length);
+        give_text(alia::render_chat(*m->conversations(), m->text(), c.messages.root(), c.options).bytes, text, length);
     });
 }
 
@@ -55,7 +55,7 @@ alia_status alia_chat_encode(alia_model* model, const char* messages, uint64_t m
         not_null(ids, "ids");
         not_null(id_count, "id_count");
         const Conversation c(messages, messages_length, options);
-        give_ids(alia::encode_chat(*m->chat, m->text(), c.messages.root(), c.options), ids, id_count);
+        give_ids(alia::encode_chat(*m->conversations(), m->text(), c.messages.root(), c.options), ids, id_count);
     });
 }
 
@@ -64,6 +64,6 @@ alia_status alia_chat_stops(alia_model* model, int32_t** ids, uint64_t* id_count
         auto m = find_model(model);
         not_null(ids, "ids");
         not_null(id_count, "id_count");
-        give_ids(alia::turn_ends(*m->chat, m->text()), ids, id_count);
+        give_ids(alia::turn_ends(*m->conversations(), m->text()), ids, id_count);
     });
 }

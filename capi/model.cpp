@@ -51,6 +51,12 @@ const Tokenizer& ModelHandle::text() const {
     return *tokenizer;
 }
 
+std::shared_ptr<const Chat> ModelHandle::conversations() const {
+    if (!chat->failure || !files) return chat;
+    auto again = open_chat(path, *files);
+    return again->failure ? chat : again;
+}
+
 const std::shared_ptr<const Model>& ModelHandle::loaded() const {
     if (load != ALIA_LOAD_ALL) bad_argument("model", "was opened without its weights: use ALIA_LOAD_ALL");
     if (process != getpid())
@@ -88,14 +94,16 @@ using namespace alia::capi;
 
 namespace {
 
-void open_model(std::string path, const alia_model_options* options, alia_model** model) {
+void open_model(std::string path, bool files, const alia_model_options* options, alia_model** model) {
     auto m = std::make_unique<ModelHandle>();
     m->path = std::move(path);
     not_null(model, "model");
     alia_model_options given = read_options(options, ALIA_MODEL_OPTIONS_INIT, "options");
     m->load = given.load;
     m->process = getpid();
-    load(*m, model_options(given));
+    const alia::ModelOptions o = model_options(given);
+    if (files) m->files = o.json;
+    load(*m, o);
     *model = static_cast<alia_model*>(add_handle(std::move(m)));
 }
 
@@ -128,7 +136,7 @@ bool is_gguf(const std::string& name) { return name.size() > 5 && name.ends_with
 
 alia_status alia_model_open(const char* path, uint64_t path_length, const alia_model_options* options,
                             alia_model** model) {
-    return guard([&] { open_model(given_path(path, path_length, "path"), options, model); });
+    return guard([&] { open_model(given_path(path, path_length, "path"), true, options, model); });
 }
 
 alia_status alia_model_open_memory(const alia_memory_file* files, uint64_t file_count,
@@ -144,7 +152,7 @@ alia_status alia_model_open_memory(const alia_memory_file* files, uint64_t file_
                                       {}};
         const alia::FileScope scope(source);
         const std::string& first = given.all.begin()->first;
-        open_model(given.all.size() == 1 && is_gguf(first) ? "memory/" + first : "memory", options, model);
+        open_model(given.all.size() == 1 && is_gguf(first) ? "memory/" + first : "memory", false, options, model);
     });
 }
 
@@ -168,7 +176,7 @@ alia_status alia_model_open_reader(const alia_reader* reader, const char* name, 
             }};
         const alia::FileScope scope(source);
         const std::string file(given_text(name, name_length, "name"));
-        open_model(file.empty() ? "reader" : "reader/" + file, options, model);
+        open_model(file.empty() ? "reader" : "reader/" + file, false, options, model);
     });
 }
 

@@ -1,5 +1,6 @@
 /* Many requests through the C interface: completions, log-probabilities, stop texts, embeddings, scores, choices,
- * resident sequences and their saved state, background mode, models from memory and readers, options by name.
+ * resident sequences and their saved state, background mode, limits of what waits, models from memory and readers,
+ * options by name.
  * Usage: capi_many MODEL. */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
@@ -277,6 +278,155 @@ static void test_waiting(alia_model* model) {
     CHECK(alia_engine_free(engine) == ALIA_OK);
 }
 
+/* ---- Limits of what waits ---- */
+
+enum { submitters = 4, most_waiting = 128 };
+typedef struct {
+    alia_engine* engine;
+    pthread_barrier_t* together;
+    uint64_t request;
+    alia_status status;
+} submitter;
+
+static void* submit_as_many_as_may_wait(void* argument) {
+    submitter* s = argument;
+    alia_request_options o = plain(1);
+    o.completions = most_waiting;
+    pthread_barrier_wait(s->together);
+    s->status = alia_engine_submit(s->engine, prompt, prompt_count, &o, &s->request);
+    return NULL;
+}
+
+/* Of threads that submit at once, each a whole queue, one comes in. */
+static void test_queue(alia_model* model) {
+    alia_engine_options o = ALIA_ENGINE_OPTIONS_INIT;
+    alia_engine* engine;
+    pthread_barrier_t together;
+    o.context = 64, o.queue = most_waiting;
+    CHECK(alia_engine_open(model, &o, &engine) == ALIA_OK);
+    CHECK(pthread_barrier_init(&together, NULL, submitters) == 0);
+    for (int round = 0; round < 50 && !failures; ++round) {
+        submitter all[submitters];
+        pthread_t threads[submitters];
+        int came_in = 0, finished = 0;
+        for (int i = 0; i < submitters; ++i) {
+            all[i] = (submitter){.engine = engine, .together = &together};
+            CHECK(pthread_create(&threads[i], NULL, submit_as_many_as_may_wait, &all[i]) == 0);
+        }
+        for (int i = 0; i < submitters; ++i) {
+            pthread_join(threads[i], NULL);
+            CHECK(all[i].status == ALIA_OK || all[i].status == ALIA_LIMIT);
+            came_in += all[i].status == ALIA_OK;
+            if (all[i].status == ALIA_OK) CHECK(alia_engine_cancel(engine, all[i].request) == ALIA_OK);
+        }
+        CHECK(came_in == 1);
+        while (finished < most_waiting && !failures) {
+            alia_event event = ALIA_EVENT_INIT;
+            uint32_t count = 0;
+            CHECK(alia_engine_step(engine, &event, 1, &count) == ALIA_OK && count == 1);
+            finished += event.kind == ALIA_EVENT_FINISHED;
+        }
+    }
+    pthread_barrier_destroy(&together);
+    CHECK(alia_engine_free(engine) == ALIA_OK);
+}
+
+/* A model of one layer whose weights are zero: a row of its logits takes 256 KiB. */
+enum { wide_vocabulary = 65536, narrow = 32 };
+static alia_model* open_wide_model(void) {
+    static const char config[] =
+        "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_act\": \"silu\", "
+        "\"hidden_size\": 32, \"intermediate_size\": 32, \"num_hidden_layers\": 1, \"num_attention_heads\": 1, "
+        "\"num_key_value_heads\": 1, \"rms_norm_eps\": 1e-05, \"rope_theta\": 10000.0, \"vocab_size\": 65536, "
+        "\"max_position_embeddings\": 64, \"tie_word_embeddings\": true, \"bos_token_id\": 1, \"eos_token_id\": 2}";
+    static const struct {
+        const char* name;
+        int rows; /* 0: one dimension */
+    } tensors[] = {{"embed_tokens", wide_vocabulary},     {"norm", 0},
+                   {"layers.0.input_layernorm", 0},       {"layers.0.post_attention_layernorm", 0},
+                   {"layers.0.self_attn.q_proj", narrow}, {"layers.0.self_attn.k_proj", narrow},
+                   {"layers.0.self_attn.v_proj", narrow}, {"layers.0.self_attn.o_proj", narrow},
+                   {"layers.0.mlp.gate_proj", narrow},    {"layers.0.mlp.up_proj", narrow},
+                   {"layers.0.mlp.down_proj", narrow}};
+    char header[2048], shape[32];
+    size_t data = 0;
+    uint64_t length = 0;
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; ++i) {
+        const int rows = tensors[i].rows;
+        const size_t bytes = (size_t)(rows ? rows : 1) * narrow * 2;
+        if (rows)
+            snprintf(shape, sizeof shape, "[%d, %d]", rows, narrow);
+        else
+            snprintf(shape, sizeof shape, "[%d]", narrow);
+        length += (uint64_t)snprintf(
+            header + length, sizeof header - length,
+            "%c\"model.%s.weight\": {\"dtype\": \"BF16\", \"shape\": %s, \"data_offsets\": [%zu, %zu]}", i ? ',' : '{',
+            tensors[i].name, shape, data, data + bytes);
+        data += bytes;
+    }
+    header[length++] = '}';
+    char* tensor_file = calloc(1, sizeof length + length + data);
+    CHECK(tensor_file != NULL);
+    memcpy(tensor_file, &length, sizeof length);
+    memcpy(tensor_file + sizeof length, header, length);
+    alia_memory_file files[2] = {ALIA_MEMORY_FILE_INIT, ALIA_MEMORY_FILE_INIT};
+    files[0].name = "config.json", files[0].name_length = 11, files[0].bytes = config, files[0].length = strlen(config);
+    files[1].name = "model.safetensors", files[1].name_length = 17, files[1].bytes = tensor_file;
+    files[1].length = sizeof length + length + data;
+    alia_model* model = NULL;
+    CHECK(alia_model_open_memory(files, 2, NULL, &model) == ALIA_OK);
+    free(tensor_file);
+    return model;
+}
+
+static int64_t prompt_tokens(alia_engine* engine) {
+    static const char key[] = "\"prompt_tokens\":";
+    char* json = NULL;
+    uint64_t length;
+    CHECK(alia_engine_counters(engine, &json, &length) == ALIA_OK);
+    const char* at = strstr(json, key);
+    CHECK(at != NULL);
+    const int64_t tokens = at ? strtoll(at + strlen(key), NULL, 10) : 0;
+    alia_text_free(json);
+    return tokens;
+}
+/* Waits until so many tokens of prompts are processed, and then to see whether more are. */
+static void expect_prompt_tokens(alia_engine* engine, int64_t tokens) {
+    const struct timespec a_moment = {.tv_nsec = 20000000};
+    for (int turns = 0; prompt_tokens(engine) < tokens && turns < 3000; ++turns) nanosleep(&a_moment, NULL);
+    nanosleep(&a_moment, NULL);
+    CHECK(prompt_tokens(engine) == tokens);
+}
+
+static void test_waiting_logits(void) {
+    enum { rows = 16, requests = 20 }; /* each has 4 MiB of logits; 64 MiB may wait */
+    alia_model* model = open_wide_model();
+    alia_engine_options eo = ALIA_ENGINE_OPTIONS_INIT;
+    alia_engine* engine;
+    uint64_t request;
+    int32_t ids[rows] = {0};
+    if (failures) return;
+    eo.context = 64, eo.sequences = 1, eo.chunk = rows, eo.logit_rows = rows;
+    CHECK(alia_engine_open(model, &eo, &engine) == ALIA_OK);
+    alia_request_options o = plain(0);
+    o.flags |= ALIA_REQUEST_PROMPT_LOGITS;
+    for (int i = 0; i < requests; ++i) CHECK(alia_engine_submit(engine, ids, rows, &o, &request) == ALIA_OK);
+    CHECK(alia_engine_start(engine) == ALIA_OK);
+    expect_prompt_tokens(engine, 16 * rows);
+    for (int finished = 0; finished < requests && !failures;) {
+        alia_event event = ALIA_EVENT_INIT;
+        uint32_t count = 0;
+        CHECK(alia_engine_next(engine, &event, 1, 20000, &count) == ALIA_OK && count == 1);
+        if (event.kind == ALIA_EVENT_LOGITS) {
+            CHECK(event.rows == rows && event.columns == wide_vocabulary);
+            if (event.request == 1) expect_prompt_tokens(engine, 17 * rows);
+        }
+        finished += event.kind == ALIA_EVENT_FINISHED;
+    }
+    CHECK(prompt_tokens(engine) == requests * rows);
+    CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
+}
+
 /* The model's files, read whole. */
 enum { file_count = 3 };
 static const char* names[file_count] = {"config.json", "generation_config.json", "model.safetensors"};
@@ -380,6 +530,8 @@ int main(int argc, char** argv) {
     test_sequences(model);
     test_background(model);
     test_waiting(model);
+    test_queue(model);
+    test_waiting_logits();
     test_sources(model);
     test_names();
     CHECK(alia_model_free(model) == ALIA_OK);
