@@ -23,7 +23,7 @@ struct OwnQueue : cuda::Queue {
         int major = 0, minor = 0;
         REQUIRE(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess);
         REQUIRE(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0) == cudaSuccess);
-        capability = 10 * major + minor, multiprocessors = 2, e4m3 = cuda::has_e4m3(*this);
+        capability = 10 * major + minor, multiprocessors = 2, code = cuda::code_capability(*this);
         REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
     }
     ~OwnQueue() { cudaStreamDestroy(stream); }
@@ -141,7 +141,13 @@ double error(const std::vector<float>& y, const Weights& w, const Rows& rows_of_
     return difference / size;
 }
 
-constexpr double close_enough = 1e-12;  // of float sums: products are exact
+// Of float sums: products are exact. A card's tensor cores cut the sum of an instruction's products off: of BF16 behind
+// 24 bits, of E4M3 behind 13 or 14 on cards of 9.0 (DeepSeek-V3 Technical Report, section 3.5.2).
+#ifdef ALIA_CARD
+constexpr double close_enough = 1e-11, close_rounded = 1e-6;
+#else
+constexpr double close_enough = 1e-12, close_rounded = 1e-12;
+#endif
 
 // `e4m3_inputs`: prompts' rows are rounded.
 void expect_products(Format f, int64_t rows, int64_t columns, int64_t gap, std::initializer_list<int64_t> counts,
@@ -153,8 +159,8 @@ void expect_products(Format f, int64_t rows, int64_t columns, int64_t gap, std::
     for (Role role : {Role::generated, Role::prompt}) {
         INFO(info(f).name << " " << rows << "x" << columns << " role " << int(role));
         const Results all = multiply(q, role, x, 0, *counts.begin(), w.t);
-        const bool rounded = e4m3_inputs && role == Role::prompt && q.e4m3;
-        CHECK(error(all.y, w, x, rounded) < close_enough);
+        const bool rounded = e4m3_inputs && role == Role::prompt && q.code >= 89;
+        CHECK(error(all.y, w, x, rounded) < (rounded ? close_rounded : close_enough));
         if (rounded) {  // three bits of a fraction: 2^-4 at most, and about a third of that squared
             CHECK(error(all.y, w, x) > 1e-5);
             CHECK(error(all.y, w, x) < 1e-3);
@@ -221,7 +227,7 @@ TEST_CASE("CUDA: prompts meet weights in E4M3 with rows rounded to E4M3 where th
 TEST_CASE("CUDA: a row that is rounded to E4M3 may be zero, and keeps what is not finite") {
     emulated::reset();
     OwnQueue q;
-    if (!q.e4m3) return;
+    if (q.code < 89) return;
     Weights w(q, Format::E4M3, 16, 64);
     w.t.e4m3_inputs = true;
     Rows x(4, 64, 0);
@@ -242,6 +248,15 @@ TEST_CASE("CUDA: cards without products of E4M3 take the rows as they are") {
     emulated::reset();
     emulated::machine.capability = 86;
     expect_products(Format::E4M3, 37, 96, 0, {11, 1}, true);
+    for (Format f : {Format::BF16, Format::Q4_K}) expect_products(f, 128, 256, 0, {139, 40, 1});  // in 99 KiB
+    emulated::machine = newer;
+}
+
+TEST_CASE("CUDA: code for older cards runs on newer ones, which then launch no kernel early") {
+    const emulated::Machine newer = emulated::machine;
+    emulated::reset();
+    emulated::machine.code = 80;
+    expect_products(Format::E4M3, 37, 96, 0, {11, 1}, true);
     emulated::machine = newer;
 }
 
@@ -252,33 +267,46 @@ TEST_CASE("CUDA: every barrier of the products is needed, and no order of thread
         emulated::reset();
         expect_products(Format::Q4_K, 64, 1024, 0, {33, 17});
     }
+    struct Case {
+        Format format;
+        int64_t rows, columns;
+        Role role;
+        int64_t n;
+    };
+    const Case cases[] = {{Format::Q8_0, 64, 4096, Role::generated, 5},  // lanes read scales that others copied
+                          {Format::Q8_0, 64, 4096, Role::generated, 33},
+                          {Format::BF16, 64, 512, Role::prompt, 33},
+                          {Format::E4M3, 64, 512, Role::prompt, 33}};
     emulated::options = {};
-    emulated::reset();
-    OwnQueue q;
-    const Weights packed(q, Format::Q8_0, 64, 4096);  // lanes read scales that others copied
-    const Rows x(33, 4096, 0);
-    emulated::reset();
-    multiply(q, Role::generated, x, 0, 5, packed.t);
-    multiply(q, Role::generated, x, 0, 33, packed.t);
-    const std::vector<emulated::Site> sites = emulated::sites();
-    CHECK(sites.size() >= 6);
-    for (const emulated::Site& site : sites) {
-        bool noticed = false;
-        for (Order order : {Order::ahead, Order::reversed})
-            for (int64_t n : {5, 33}) {
-                if (noticed) continue;
-                emulated::options = {.order = order, .without = site};
-                emulated::reset();
-                const Memory rows(n * 4096 * 2, x.numbers.data()), y(n * 64 * 4);
-                cuda::linear(reinterpret_cast<Stream*>(static_cast<cuda::Queue*>(&q)), Role::generated,
-                             {y.data, n, 64, 256, Format::F32}, {rows.data, n, 4096, 8192, Format::BF16}, packed.t,
-                             nullptr);
-                noticed |= cudaDeviceSynchronize() != cudaSuccess || !emulated::reports().empty();
-                emulated::options = {};
-                emulated::reset();
-            }
-        INFO(site.file << " line " << site.line);
-        CHECK(noticed);
+    for (const Case& c : cases) {
+        emulated::reset();
+        OwnQueue q;
+        Weights packed(q, c.format, c.rows, c.columns);
+        packed.t.e4m3_inputs = c.format == Format::E4M3;
+        const Rows x(c.n, c.columns, 0);
+        const Memory rows(c.n * c.columns * 2, x.numbers.data()),
+            scratch(std::max<int64_t>(64, cuda::scratch_bytes(c.format, c.n, c.columns)));
+        auto product = [&](const emulated::Options& o) {
+            emulated::options = o;
+            emulated::reset();
+            const Memory y(c.n * c.rows * 4);
+            cuda::linear(reinterpret_cast<Stream*>(static_cast<cuda::Queue*>(&q)), c.role,
+                         {y.data, c.n, c.rows, c.rows * 4, Format::F32},
+                         {rows.data, c.n, c.columns, c.columns * 2, Format::BF16}, packed.t, scratch.data);
+            return cudaDeviceSynchronize() == cudaSuccess && emulated::reports().empty();
+        };
+        INFO(info(c.format).name << ", " << c.n << " rows");
+        REQUIRE(product({}));
+        const std::vector<emulated::Site> sites = emulated::sites();
+        for (const emulated::Site& site : sites) {
+            if (std::string_view(site.file).ends_with("reduce.h")) continue;  // mutations.py tries it with norms
+            const bool survives = product({.order = Order::ahead, .without = site}) &&
+                                  product({.order = Order::reversed, .without = site});
+            INFO(info(c.format).name << ", " << c.n << " rows: " << site.file << " line " << site.line);
+            CHECK(!survives);
+        }
+        emulated::options = {};
+        emulated::reset();
     }
 }
 #endif

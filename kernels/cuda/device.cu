@@ -234,7 +234,7 @@ Stream* open(const DeviceOptions& o) {
         10 * attribute(*q, cudaDevAttrComputeCapabilityMajor) + attribute(*q, cudaDevAttrComputeCapabilityMinor);
     q->multiprocessors = attribute(*q, cudaDevAttrMultiProcessorCount);
     q->shared_bytes = attribute(*q, cudaDevAttrMaxSharedMemoryPerBlockOptin);
-    q->e4m3 = has_e4m3(*q);
+    q->code = code_capability(*q);
     check(*q, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     undo.q = nullptr;
     return reinterpret_cast<Stream*>(q);

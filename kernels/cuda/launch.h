@@ -32,9 +32,9 @@ struct Queue {
     int ordinal = 0;
     cudaStream_t stream = nullptr;
     int capability = 0;  // 10 * major + minor
+    int code = 0;        // the capability that its kernels were compiled for: a card runs code for older ones too
     int multiprocessors = 0;
     int shared_bytes = 0;   // that a block can have
-    bool e4m3 = false;      // tensor cores multiply E4M3, and the build has code that does
     bool lost = false;      // a kernel failed: every later call says so, and only closing works
     const char* loss = "";  // the runtime's name of that error
     SampleRoom sample_room;
@@ -74,6 +74,9 @@ struct Grid {
     int shared = 0;  // bytes of dynamic shared memory
 };
 
+// What the kernels that this device runs were compiled for, 10 * major + minor (prompt_e4m3.cu).
+int code_capability(Queue&);
+
 // Queues a kernel, which may begin before the one before it has ended: it calls grid_wait().
 template <class... Parameters, class... Arguments>
 void launch(Queue& q, void (*kernel)(Parameters...), const Grid& grid, Arguments&&... arguments) {
@@ -91,7 +94,7 @@ void launch(Queue& q, void (*kernel)(Parameters...), const Grid& grid, Arguments
     config.dynamicSmemBytes = size_t(grid.shared);
     config.stream = q.stream;
     config.attrs = &overlap;
-    config.numAttrs = q.capability >= 90 ? 1 : 0;
+    config.numAttrs = q.code >= 90 ? 1 : 0;  // grid_wait() of older code does not wait
     check(q, cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), "cudaLaunchKernelEx");
     q.unsettled = false;
 }

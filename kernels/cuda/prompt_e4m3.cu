@@ -143,11 +143,10 @@ void multiply_rounded(Queue& q, const Product& p, void* scratch) {
 
 }  // namespace
 
-// A card of 8.9 or newer may run code that was compiled for 8.0, which has no such product.
-bool has_e4m3(Queue& q) {
+int code_capability(Queue& q) {
     cudaFuncAttributes code;
     check(q, cudaFuncGetAttributes(&code, product_kernel<false>), "cudaFuncGetAttributes");
-    return code.ptxVersion >= 89;
+    return code.ptxVersion;
 }
 
 int64_t e4m3_bytes(int64_t rows, int64_t columns) {

@@ -49,8 +49,7 @@ void linear_glu_generated(Queue&, Tensor y, Tensor x, Tensor w, Tensor both);
 void linear_prompt(Queue&, Tensor y, Tensor x, Tensor w);
 void linear_glu_prompt(Queue&, Tensor y, Tensor x, Tensor w, Tensor both);
 
-// prompt_e4m3.cu: the same with rows of x rounded to E4M3 (ops.h), on devices for which `has_e4m3`; w is in E4M3.
-bool has_e4m3(Queue&);
+// prompt_e4m3.cu: the same with rows of x rounded to E4M3 (ops.h), where the code is for 8.9 or newer; w is in E4M3.
 int64_t e4m3_bytes(int64_t rows, int64_t columns);  // of `scratch`
 void linear_e4m3(Queue&, Tensor y, Tensor x, Tensor w, void* scratch);
 void linear_glu_e4m3(Queue&, Tensor y, Tensor x, Tensor w, Tensor both, void* scratch);

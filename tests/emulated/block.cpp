@@ -68,7 +68,7 @@ struct Block {
 };
 
 std::vector<std::string> found;
-std::vector<Site> met;
+std::vector<Site> met, ever;  // barriers and waits: since the reports were forgotten, and in the process
 uint32_t launches = 0;
 thread_local Block* running = nullptr;
 thread_local bool busy = false;  // the emulator's own accesses, of library code that kernels may share, do not count
@@ -124,6 +124,7 @@ bool stands(Site site) {
     for (const Site& s : met)
         if (s == site) return !(site == options.without);
     met.push_back(site);
+    if (std::find(ever.begin(), ever.end(), site) == ever.end()) ever.push_back(site);
     return !(site == options.without);
 }
 
@@ -275,6 +276,7 @@ Thread& me() { return *running->current; }
 
 const std::vector<std::string>& reports() { return found; }
 const std::vector<Site>& sites() { return met; }
+const std::vector<Site>& all_sites() { return ever; }
 void forget_reports() { found.clear(), met.clear(); }
 
 uint32_t run(const Launch& launch) {
@@ -351,6 +353,7 @@ void meet(Act act, uint32_t mask, void* mine, Site site) {
 }
 
 void order_warp(uint32_t mask, Site site) {
+    if (mask != ~0u) report("orders a part of a warp, which is not told from the whole here");
     if (stands(site)) meet(nullptr, mask, nullptr, site);
 }
 
@@ -359,10 +362,14 @@ void copy_later(void* shared, const void* global, int bytes) {
     if (bytes < 0 || bytes > 16) report("copies more than 16 bytes, or fewer than none");
     if (bytes > 0 && uintptr_t(global) % 16 != 0) report("copies from memory that is not aligned to 16 bytes");
     if (bytes > 0) touch(global, size_t(bytes), false, /*aligned=*/false);
-    if (!inside(shared)) report("copies to memory that is not shared");
+    if (!is_shared(shared, 16)) report("copies to memory that is not shared");
     if (const char* wrong = begin_arrival(t.actor, shared, 16)) report("an asynchronous copy %s", wrong);
     Busy here;
     t.copies.push_back({shared, global, bytes, t.groups});
+}
+
+void expect_shared(const void* p, size_t bytes) {
+    if (!is_shared(p, bytes)) report("takes memory that is not shared for a matrix's row");
 }
 
 void close_copies() { ++me().groups; }

@@ -35,6 +35,7 @@ void meet(Act act, uint32_t mask, void* mine, Site);
 void order_warp(uint32_t mask, Site);  // __syncwarp
 
 void copy_later(void* shared, const void* global, int bytes);
+void expect_shared(const void*, size_t bytes);  // reports where it is not
 void close_copies();
 void wait_copies(int pending, Site);
 void wait_grid();

@@ -44,6 +44,7 @@ extern Options options;
 const std::vector<std::string>& reports();
 // Every barrier and wait that was met since the last reset.
 const std::vector<Site>& sites();
+const std::vector<Site>& all_sites();  // in this process
 // The devices are as new: none is lost, no report, no failure to come. Memory and streams stay.
 void reset();
 
@@ -51,11 +52,15 @@ void reset();
 struct Machine {
     int devices = 1;
     int capability = 90;              // 10 * major + minor
+    int code = 0;                     // the capability that kernels were compiled for; 0: the card's
     int driver = 13000;               // as cudaDriverGetVersion says; 0: no driver
     int multiprocessors = 2;          // few, so that blocks loop over their work
     size_t memory = size_t(4) << 30;  // of each device
 };
 extern Machine machine;
+inline int code_capability() { return machine.code ? machine.code : machine.capability; }
+
+size_t shared_limit();  // bytes of shared memory that a block of such a card may have
 
 // The n-th runtime call from now on (0: the next) returns `error`; a sticky one is returned by every call after it.
 void fail_call(int64_t n, int error, bool sticky);

@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
     const int failed = Catch::Session().run(argc, argv);
     for (const std::string& report : emulated::reports()) std::printf("emulated device: %s\n", report.c_str());
     if (std::getenv("ALIA_SITES"))
-        for (const emulated::Site& s : emulated::sites()) std::printf("site %s:%d\n", s.file, s.line);
+        for (const emulated::Site& s : emulated::all_sites()) std::printf("site %s:%d\n", s.file, s.line);
     std::printf("order %s, seed %llu, %lld runtime calls\n", name.data(), (unsigned long long)emulated::options.seed,
                 (long long)emulated::calls());
     return failed;

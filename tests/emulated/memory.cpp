@@ -100,7 +100,7 @@ const char* check(const Actor& a, Word& word, bool write, bool shared) {
 
 const char* check(const Actor& a, const uint8_t* p, size_t bytes, bool write) {
     Space& m = memory();
-    const bool shared = p >= m.shared && p < m.shared + shared_capacity;
+    const bool shared = is_shared(p, 1);
     const size_t last = size_t(p - m.data) + bytes;
     for (size_t at = size_t(p - m.data); at < last;) {
         Word& word = m.words[at / 4];
@@ -181,6 +181,11 @@ void copy_state(void* to, const void* from, size_t bytes) { std::memcpy(state_of
 bool inside(const void* p) {
     const auto* at = static_cast<const uint8_t*>(p);
     return at >= memory().data && at < memory().data + space;
+}
+
+bool is_shared(const void* p, size_t bytes) {
+    const auto* at = static_cast<const uint8_t*>(p);
+    return at >= memory().shared && at + bytes <= memory().shared + shared_capacity;
 }
 
 const char* access(const Actor& a, const void* p, size_t bytes, bool write, bool aligned) {

@@ -27,7 +27,7 @@ bool is_device(const void*, size_t bytes);  // wholly inside one device allocati
 bool is_pinned(const void*);
 
 // The shared memory of the running block: `bytes` of it, poisoned; the rest cannot be touched.
-constexpr size_t shared_capacity = 227 << 10;
+constexpr size_t shared_capacity = 227 << 10;  // of the cards that have most
 uint8_t* shared_memory();
 void begin_block(size_t bytes);
 
@@ -38,6 +38,7 @@ void copy_state(void* to, const void* from, size_t bytes);
 // What is wrong with an access of a kernel, or null. Records it otherwise.
 const char* access(const Actor&, const void*, size_t bytes, bool write, bool aligned);
 bool inside(const void*);  // the emulated memory at all
+bool is_shared(const void*, size_t bytes);
 // An asynchronous copy to shared memory: begun (checked as a write), and arrived.
 const char* begin_arrival(const Actor&, void* to, size_t bytes);
 void end_arrival(const Actor&, void* to, size_t bytes);

@@ -139,6 +139,12 @@ void fail_call(int64_t n, int error, bool sticky) {
     failure_sticks = sticky;
 }
 int64_t calls() { return made; }
+
+// Of a block, by capability: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+size_t shared_limit() {
+    const int c = machine.capability;
+    return size_t(c == 80 || c == 87 ? 163 : c >= 90 && c < 120 ? 227 : 99) << 10;
+}
 Alive alive() { return living; }
 
 cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t& c, void (*call)(const void*),
@@ -152,6 +158,7 @@ cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t& c, void (
         c.gridDim.y > 65535 || c.gridDim.z > 65535 || c.gridDim.x > 0x7FFFFFFF || c.dynamicSmemBytes > most)
         return tell(cudaErrorInvalidValue);
     const bool overlaps = c.numAttrs > 0 && c.attrs->val.programmaticStreamSerializationAllowed;
+    if (overlaps && code_capability() < 90) return tell(cudaErrorInvalidValue);  // its grid_wait() would not wait
     EmulatedStream* stream = c.stream;
     const Launch launch = {call,
                            arguments.get(),
@@ -240,7 +247,7 @@ cudaError_t cudaSetDevice(int d) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int d) {
     ALIA_CALL;
     if (d < 0 || d >= machine.devices) return tell(cudaErrorInvalidDevice);
-    *p = {"Emulated device",       machine.memory,          emulated::shared_capacity,
+    *p = {"Emulated device",       machine.memory,          emulated::shared_limit(),
           machine.capability / 10, machine.capability % 10, machine.multiprocessors};
     return cudaSuccess;
 }
@@ -258,7 +265,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr a, int d) {
             *value = machine.capability % 10;
             break;
         case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-            *value = int(emulated::shared_capacity);
+            *value = int(emulated::shared_limit());
             break;
     }
     return cudaSuccess;
@@ -475,13 +482,13 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 
 cudaError_t cudaFuncSetAttributeOf(const void* kernel, cudaFuncAttribute, int value) {
     ALIA_CALL;
-    if (value < 0 || size_t(value) > emulated::shared_capacity) return tell(cudaErrorInvalidValue);
+    if (value < 0 || size_t(value) > emulated::shared_limit()) return tell(cudaErrorInvalidValue);
     shared_limits[kernel] = value;
     return cudaSuccess;
 }
 
 cudaError_t cudaFuncGetAttributesOf(cudaFuncAttributes* attributes) {
     ALIA_CALL;
-    attributes->ptxVersion = emulated::machine.capability;
+    attributes->ptxVersion = emulated::code_capability();
     return cudaSuccess;
 }

@@ -6,7 +6,7 @@
 namespace emulated {
 namespace {
 
-using alia::cp_async16, alia::cp_async_commit, alia::cp_async_wait, alia::shared;
+using alia::cp_async16, alia::cp_async_commit, alia::cp_async_wait, alia::ldmatrix, alia::shared;
 
 constexpr int threads = 64;
 
@@ -22,6 +22,8 @@ enum class Fault {
     unaligned,
     no_copy_wait,
     no_copy_barrier,
+    copies_elsewhere,
+    rows_elsewhere,
     no_grid_wait,
     never_waits,
     early_next,
@@ -93,11 +95,14 @@ __global__ void copy_kernel(const float* x, float* y) {
     alia::grid_wait();
     auto& s = shared<Room>();
     const int thread = int(threadIdx.x);
-    if (thread < threads / 4) cp_async16(s.numbers + 4 * thread, x + 4 * thread);
+    float* to = fault == Fault::copies_elsewhere ? y : s.numbers;
+    if (thread < threads / 4) cp_async16(to + 4 * thread, x + 4 * thread);
     cp_async_commit();
     if (fault != Fault::no_copy_wait) cp_async_wait<0>();
     if (fault != Fault::no_copy_barrier) __syncthreads();
     y[thread] = s.numbers[threads - 1 - thread];
+    uint32_t matrices[4];
+    if (fault == Fault::rows_elsewhere) ldmatrix(matrices, x + thread % 32 / 8 * 4);
 }
 
 // Numbers of two bytes doubled in place, by blocks of an odd number of them, so that words are shared by threads and
@@ -198,6 +203,8 @@ constexpr Trial all[] = {
     {"eight bytes at four", "not aligned", other<Fault::unaligned>},
     {"no wait for copies", "asynchronous copy", copy<Fault::no_copy_wait>, "never written"},
     {"no barrier after copies", "no barrier between", copy<Fault::no_copy_barrier>, "never written"},
+    {"copies that leave for a device's memory", "not shared", copy<Fault::copies_elsewhere>},
+    {"a matrix's row in a device's memory", "not shared", copy<Fault::rows_elsewhere>},
     {"no wait for the kernel before", "another thread", no_grid_wait},
     {"a kernel that never waits for the one before", "has not waited", halves<Fault::never_waits>},
     {"the next kernel begins before this one has waited", "has not waited", halves<Fault::early_next>},

@@ -52,6 +52,7 @@ inline void load_matrices(void* const (&lane)[32]) {
 }
 template <bool transposed>
 inline void ldmatrix(uint32_t (&r)[4], const void* row, emulated::Site site) {
+    emulated::expect_shared(row, 16);
     emulated::touch(row, 16, false);
     Rows rows{r, static_cast<const uint16_t*>(row)};
     emulated::meet(load_matrices<transposed>, ~0u, &rows, site);
@@ -110,7 +111,7 @@ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[
     emulated::meet(detail::multiply_bf16, ~0u, &p, {file, line});
 }
 inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ALIA_SITE) {
-    if (emulated::machine.capability < 89) emulated::report("multiplies E4M3 and the device cannot");
+    if (emulated::code_capability() < 89) emulated::report("multiplies E4M3 and the device cannot");
     detail::Product p{c, a, b};
     emulated::meet(detail::multiply_e4m3, ~0u, &p, {file, line});
 }
