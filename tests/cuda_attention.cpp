@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "tests/catch.h"
+#include "tests/environment.h"
 #include "tests/on_device.h"
 
 using namespace alia;
@@ -129,6 +130,19 @@ TEST_CASE("CUDA: attention over scattered pages agrees with the reference, alone
         check_shape(*ref, *cuda, Paged({323, 7, 600}, 3), format, 128, 8, false);
         check_shape(*ref, *cuda, Paged({150}, 150), format, 32, 2, false);
     }
+}
+
+TEST_CASE("CUDA: attention of a shape that the seed draws", "[drawn]") {
+    auto ref = Device::open("ref"), cuda = open_cuda();
+    rng.seed(uint32_t(from_environment("ALIA_TEST_SEED", 1)));
+    auto from = [](int first, int last) { return first + int(rng() % unsigned(last - first + 1)); };
+    const Format format = from(0, 1) ? Format::BF16 : Format::E4M3;
+    const int dim = format == Format::BF16 ? 8 * from(1, 32) : 32 * from(1, 8), fresh = from(1, 12);
+    std::vector<int> lengths;
+    for (int i = from(1, 4); i-- > 0;) lengths.push_back(from(1, 150));
+    INFO(fresh << " new tokens of each of " << lengths.size());
+    check_shape(*ref, *cuda, Paged(lengths, fresh), format, dim, from(1, 1024 / dim), from(0, 3) == 0);
+    rng.seed(20261125);
 }
 
 TEST_CASE("CUDA: many sequences in one pass, and runs of tokens longer than a warp") {

@@ -6,6 +6,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/table.h"
 #include "tests/catch.h"
+#include "tests/environment.h"
 #ifdef ALIA_CARD
 #include "tests/gpu/card.h"
 #else
@@ -197,6 +198,19 @@ TEST_CASE("CUDA: products agree with sums in double in every format, and a row h
 TEST_CASE("CUDA: products of every block shape have the same bits") {
     emulated::reset();
     for (Format f : {Format::BF16, Format::Q6_K, Format::Q4_1}) expect_products(f, 128, 768, 0, {139, 64, 31, 13, 1});
+}
+
+TEST_CASE("CUDA: products of a shape that the seed draws", "[drawn]") {
+    emulated::reset();
+    rng.seed(uint32_t(from_environment("ALIA_TEST_SEED", 1)));
+    auto from = [](int64_t first, int64_t last) { return first + int64_t(rng() % uint64_t(last - first + 1)); };
+    const Format f = Format(from(0, Formats::size - 1));
+    const int64_t n = info(f).n, rows = from(1, 150), columns = n * from(1, std::max<int64_t>(1, 400 / n));
+    const int64_t most = from(1, std::clamp<int64_t>(1000000 / (rows * columns), 1, 140));
+    const bool aligned = n > 1 || from(0, 1), rounded = f == Format::E4M3 && from(0, 1);
+    INFO(most << " rows");
+    expect_products(f, rows, columns, aligned ? 16 * from(0, 2) : 2, {most, from(1, most)}, rounded);
+    rng.seed(20261125);
 }
 
 TEST_CASE("CUDA: a product may follow at once upon the weights it reads") {

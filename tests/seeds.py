@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """seeds.py [--seeds N] [--first N] [--seconds S] TEST...: runs tests on the emulated device under random orders of threads, one seed
-after the other and each test once a seed, until N seeds or S seconds are over. A seed that fails ends it, and is printed with
-what to run again."""
+after the other and each test once a seed, until N seeds or S seconds are over. A TEST is a program, perhaps with the cases to
+run, as one word: 'test_cuda_products [drawn]'. A seed that fails ends it, and is printed with what to run again."""
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ for seed in range(o.first, o.first + o.seeds):
         if time.monotonic() - begun > o.seconds:
             break
         order = {"ALIA_DEVICE": "cuda:0", "ALIA_EMULATED": "random", "ALIA_TEST_SEED": str(seed)}
-        done = subprocess.run([test], capture_output=True, text=True, env=os.environ | order)
+        done = subprocess.run(shlex.split(test), capture_output=True, text=True, env=os.environ | order)
         if done.returncode:
             print(done.stdout[-4000:] + done.stderr[-2000:])
             sys.exit("again: " + " ".join(f"{name}={value}" for name, value in order.items()) + f" {test}")

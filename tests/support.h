@@ -1,12 +1,12 @@
 // What tests of whole models share: running ids through an engine, reading .npy files, and budgets.
 #pragma once
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 
 #include "engine/engine.h"
 #include "tests/catch.h"
+#include "tests/environment.h"
 
 namespace alia {
 
@@ -14,12 +14,6 @@ inline std::string read_file(const std::string& path) {
     std::ifstream f(path, std::ios::binary);
     if (!f) throw std::runtime_error("cannot read " + path);
     return {std::istreambuf_iterator<char>(f), {}};
-}
-
-// A budget that scripts/test sets, or `otherwise`.
-inline long from_environment(const char* name, long otherwise) {
-    const char* text = std::getenv(name);
-    return text ? std::atol(text) : otherwise;
 }
 
 inline std::vector<int32_t> read_ids(const std::string& path) {
