@@ -17,7 +17,7 @@
  *    error allocates nothing.
  *  - State after a failure. The handle is as it was before the call. Where a step fails, its comment says more.
  *  - Threads. Any function may be called from any thread at any time. A model is immutable. An engine has a lock
- *    inside, which a step holds: functions that wait for it say so.
+ *    inside, which a step holds: functions that wait for it say so. A thread that is cancelled ends its call first.
  *  - Handles. alia_model* and alia_engine* are numbers that only look like pointers. One that was freed, or that this
  *    library did not make, gives ALIA_BAD_HANDLE and touches no memory. At most 4096 are open at a time.
  *  - Text is UTF-8, a pointer and a length in bytes, both ways. Text given in needs no terminator; a length of 0
@@ -356,8 +356,8 @@ ALIA_API alia_status alia_chat_render(alia_model* model, const char* messages, u
 ALIA_API alia_status alia_chat_encode(alia_model* model, const char* messages, uint64_t messages_length,
                                       const alia_chat_options* options, int32_t** ids, uint64_t* id_count);
 
-/* Tokens that end an assistant's turn, possibly none: for alia_request_options' `stop`, beside the model's own end
- * tokens. Owned: free with alia_ids_free. Errors: ALIA_NO_TOKENIZER. */
+/* Tokens that end an assistant's turn, as far as the model can draw them, possibly none: for alia_request_options'
+ * `stop`, beside the model's own end tokens. Owned: free with alia_ids_free. Errors: ALIA_NO_TOKENIZER. */
 ALIA_API alia_status alia_chat_stops(alia_model* model, int32_t** ids, uint64_t* id_count);
 
 /* ---- Engines ---- */
@@ -429,7 +429,7 @@ typedef struct alia_request_options {
     double presence_penalty;   /* taken off once if it was generated */
     int32_t top_k;             /* the best so many tokens; 0: off; -1: the checkpoint's */
     uint32_t stop_count;
-    const int32_t* stop;       /* [stop_count] tokens that end the request besides the model's own */
+    const int32_t* stop;       /* [stop_count] tokens of the vocabulary that end it besides the model's own */
     const int32_t* bias_token; /* [bias_count] tokens whose logits are changed, none twice */
     const float* bias;         /* [bias_count] added to them: -1e9 to 1e9, or -INFINITY to forbid */
     uint64_t bias_count;

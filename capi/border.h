@@ -1,5 +1,6 @@
 // What every exported function does: catch, record, and read what the caller gives.
 #pragma once
+#include <pthread.h>
 #include <span>
 #include <string>
 #include <string_view>
@@ -9,11 +10,24 @@
 
 namespace alia::capi {
 
+// A thread that another one cancels ends its call first: the library cannot be left at any of its waits.
+class Uncancelled {
+  public:
+    Uncancelled() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before); }
+    ~Uncancelled() { pthread_setcancelstate(before, nullptr); }
+    Uncancelled(const Uncancelled&) = delete;
+    Uncancelled& operator=(const Uncancelled&) = delete;
+
+  private:
+    int before;
+};
+
 // Records the exception in flight as the thread's failure. Called inside a catch.
 alia_status record_failure() noexcept;
 // The only catch of the library stands around every exported function that can fail.
 template <class F>
 alia_status guard(F&& f) noexcept {
+    const Uncancelled call;
     try {
         f();
         return ALIA_OK;

@@ -64,6 +64,8 @@ alia_status alia_chat_stops(alia_model* model, int32_t** ids, uint64_t* id_count
         auto m = find_model(model);
         not_null(ids, "ids");
         not_null(id_count, "id_count");
-        give_ids(alia::turn_ends(*m->conversations(), m->text()), ids, id_count);
+        std::vector<int32_t> ends = alia::turn_ends(*m->conversations(), m->text());
+        if (m->model) std::erase_if(ends, [&](int32_t id) { return id >= m->model->config.vocabulary; });
+        give_ids(ends, ids, id_count);
     });
 }

@@ -83,6 +83,7 @@ ModelOptions model_options(const alia_model_options& given) {
 ProgressCallback progress_of(alia_progress_callback callback, void* user) {
     if (!callback) return {};
     return [=](const Progress& p) {
+        const FileScope own;
         const alia_progress progress{sizeof(alia_progress), 0, p.phase, p.done, p.total};
         return callback(user, &progress) == 0;
     };
@@ -163,9 +164,13 @@ alia_status alia_model_open_reader(const alia_reader* reader, const char* name, 
         if (!r.file_size || !r.read) bad_argument("reader", "lacks one of its functions");
         const alia::FileSource source{
             "reader",
-            [&](const std::string& n) { return std::max<int64_t>(r.file_size(r.user, n.data(), n.size()), -1); },
+            [&](const std::string& n) {
+                const alia::FileScope own;
+                return std::max<int64_t>(r.file_size(r.user, n.data(), n.size()), -1);
+            },
             {},
             [&](const std::string& n, std::span<std::byte> to) {
+                const alia::FileScope own;
                 constexpr size_t piece = 64 << 20;
                 for (size_t at = 0; at < to.size(); at += piece) {
                     const size_t length = std::min(piece, to.size() - at);

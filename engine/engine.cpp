@@ -41,6 +41,7 @@ void check_request(const Request& r, const Model& model, const EngineOptions& o)
         fail(Status::invalid_argument, field("max_tokens"), "%lld is below -1", (long long)r.max_tokens);
     in_range("min_tokens", r.min_tokens, 0, INT64_MAX);
     in_range("completions", r.completions, 1, r.sequence ? 1 : max_completions);
+    for (int32_t token : r.stop) in_range("stop", token, 0, vocabulary - 1);
     in_range("top_tokens", r.top_tokens, -1, max_top_tokens);
     in_range("pooling", int64_t(r.pooling), 0, int64_t(Pooling::last));
     in_range("context.first", r.context.first, 0, o.context - 1);
@@ -83,6 +84,19 @@ void Engine::State::check_queue(int completions) const {
         fail(Status::limit, field("queue"), "%lld requests wait already", (long long)queued);
 }
 
+std::shared_ptr<Resident> Engine::State::find_continued(const Request& r) const {
+    if (r.sequence == 0) return {};
+    auto resident = find_resident(r.sequence);
+    const int64_t length = resident->sequence.length();
+    const int64_t kept = r.context.slides() ? std::min(length, r.context.first + r.context.last) : length;
+    if (length + r.prompt_tokens() == 0)
+        fail(Status::invalid_argument, field("prompt"), "neither it nor the sequence has tokens");
+    if (kept + r.prompt_tokens() > options.context - (r.max_tokens != 0))
+        fail(Status::context_full, field("prompt"), "%lld tokens after %lld leave no room in a context of %lld",
+             (long long)r.prompt_tokens(), (long long)kept, (long long)options.context);
+    return resident;
+}
+
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& o) {
     EngineOptions options = o;
     options.cache = o.cache.value_or(model->device->kernels.cache_format);
@@ -111,18 +125,7 @@ uint64_t Engine::submit(Request r) {
     std::unique_lock lock(s.mutex);
     s.check_device();
     s.check_queue(completions);
-    if (request.sequence) {
-        ticket->resident = s.find_resident(request.sequence);
-        const Sequence& sequence = ticket->resident->sequence;
-        const int64_t kept = request.context.slides()
-                                 ? std::min(sequence.length(), request.context.first + request.context.last)
-                                 : sequence.length();
-        if (sequence.length() + request.prompt_tokens() == 0)
-            fail(Status::invalid_argument, field("prompt"), "neither it nor the sequence has tokens");
-        if (kept + request.prompt_tokens() > s.options.context - (request.max_tokens != 0))
-            fail(Status::context_full, field("prompt"), "%lld tokens after %lld leave no room in a context of %lld",
-                 (long long)request.prompt_tokens(), (long long)kept, (long long)s.options.context);
-    }
+    ticket->resident = s.find_continued(request);
     lock.unlock();
     // Memory first, the request's number last: nothing has happened where this throws.
     Jobs jobs;
@@ -134,7 +137,7 @@ uint64_t Engine::submit(Request r) {
     lock.lock();
     s.check_device();
     s.check_queue(completions);
-    if (ticket->resident) s.find_resident(request.sequence);
+    s.find_continued(request);  // which others may have cut meanwhile
     ticket->id = s.last_request + 1;
     s.tickets.emplace(ticket->id, ticket);
     if (ticket->resident) ticket->resident->busy = true;

@@ -40,6 +40,7 @@ std::span<std::byte> take_memory(const std::string& path, int64_t size) {
 }  // namespace
 
 FileScope::FileScope(const FileSource& s) : before(source) { source = &s; }
+FileScope::FileScope() : before(source) { source = nullptr; }
 FileScope::~FileScope() { source = before; }
 
 std::shared_ptr<const File> File::open_in(const FileSource& s, const std::string& path) {

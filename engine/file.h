@@ -25,6 +25,7 @@ struct FileSource {
 class FileScope {
   public:
     explicit FileScope(const FileSource&);  // borrowed
+    FileScope();                            // the system's files again: for what a caller's function opens
     ~FileScope();
     FileScope(const FileScope&) = delete;
     FileScope& operator=(const FileScope&) = delete;

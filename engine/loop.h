@@ -51,6 +51,8 @@ struct Engine::State {
     void check_device() const;                                         // fails where it is lost; under the lock
     void check_queue(int completions) const;                           // limit; under the lock
     std::shared_ptr<Resident> find_resident(uint64_t sequence) const;  // not_found; busy; under the lock
+    // What the request continues, or null; also what submit says of it.
+    std::shared_ptr<Resident> find_continued(const Request&) const;
     bool drop_resident();
     uint64_t add_resident(std::shared_ptr<Resident>);  // under the lock
 

@@ -157,7 +157,9 @@ SampleRow Sampler::row(uint64_t position, std::span<const int32_t> forbidden) {
 
 int32_t Sampler::pick(const SampleResult& r, uint64_t position,
                       const std::function<std::span<const float>()>& fetch_row) const {
-    if (r.count == 0) fail(Status::malformed, "the model's logits are not numbers: its weights are damaged");
+    if (r.count == 0)
+        fail(Status::malformed,
+             "no token can be drawn: the request forbids all of them, or the logits are not numbers");
     const Sampling& s = sampling;
     if (s.greedy()) return r.candidates[0].token;
     if (s.top_k == 0 && s.top_p >= 1 && s.min_p <= 0) return r.draw;

@@ -55,6 +55,7 @@ void Sequence::truncate(int64_t length) noexcept {
     ids.resize(size_t(length));
     role.resize(size_t(length));
     rewind(length);
+    shares = shares && length > 0;
 }
 
 void Sequence::slide(int64_t first, int64_t last) noexcept {

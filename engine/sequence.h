@@ -28,7 +28,7 @@ class Sequence {
     // Memory of the host for so many tokens in all: until then append allocates nothing.
     void reserve(int64_t tokens);
     void append(std::span<const int32_t> tokens, Role);
-    void truncate(int64_t length) noexcept;  // forgets every token from `length` on
+    void truncate(int64_t length) noexcept;  // forgets every token from `length` on; empty, that it shares too
     // Keeps the first and the last tokens, and forgets those between, so that the last ones are pending.
     void slide(int64_t first, int64_t last) noexcept;
     // Becomes the other one's first `length` tokens and shares their pages. This one is empty.

@@ -1,6 +1,6 @@
 /* Many requests through the C interface: completions, log-probabilities, stop texts, embeddings, scores, choices,
- * resident sequences and their saved state, background mode, limits of what waits, models from memory and readers,
- * options by name.
+ * resident sequences and their saved state, background mode, limits of what waits, ends of turns, models from memory
+ * and readers, options by name.
  * Usage: capi_many MODEL. */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/capi.h"
+#include "tests/tiny_tokenizer.h"
 
 enum { most = 64 };
 typedef struct {
@@ -93,6 +94,13 @@ static void test_requests(alia_model* model) {
     CHECK(run(engine, &o, prompt, prompt_count).finish[0] == ALIA_FINISH_LENGTH);
     o = plain(6), o.context_last = 64;
     uint64_t request;
+    /* Where min_tokens forbids them, too. */
+    const int32_t beyond[] = {-1, 96, INT32_MAX, INT32_MIN};
+    for (int i = 0; i < 4; ++i) {
+        alia_request_options stops = plain(6);
+        stops.stop = &beyond[i], stops.stop_count = 1, stops.min_tokens = 1;
+        BAD(alia_engine_submit(engine, prompt, prompt_count, &stops, &request), "stop");
+    }
     CHECK(alia_engine_submit(engine, prompt, prompt_count, &o, &request) == ALIA_INVALID_ARGUMENT);
 
     /* The model's own logits, handed back, give the model's own tokens. */
@@ -263,6 +271,17 @@ static void test_waiting(alia_model* model) {
     pthread_join(thread, &status);
     CHECK((intptr_t)status == ALIA_BAD_HANDLE);
 
+    /* One that is cancelled ends its call first. */
+    engine = open_engine(model, 8);
+    CHECK(alia_engine_start(engine) == ALIA_OK);
+    pthread_create(&thread, NULL, wait_for_ever, engine);
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    CHECK(pthread_cancel(thread) == 0);
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    CHECK(alia_engine_free(engine) == ALIA_OK);
+    pthread_join(thread, &status);
+    CHECK((intptr_t)status == ALIA_BAD_HANDLE);
+
     /* A request that waits for its choice has a deadline all the same. */
     alia_request_options o = plain(6);
     alia_event event = ALIA_EVENT_INIT;
@@ -331,28 +350,34 @@ static void test_queue(alia_model* model) {
     CHECK(alia_engine_free(engine) == ALIA_OK);
 }
 
-/* A model of one layer whose weights are zero: a row of its logits takes 256 KiB. */
-enum { wide_vocabulary = 65536, narrow = 32 };
-static alia_model* open_wide_model(void) {
-    static const char config[] =
+/* A model of one layer whose weights are zero. The tokenizer's file may be NULL. */
+enum { narrow = 32 };
+static alia_model* open_zeros(int vocabulary, const char* tokenizer) {
+    static const char config_format[] =
         "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_act\": \"silu\", "
         "\"hidden_size\": 32, \"intermediate_size\": 32, \"num_hidden_layers\": 1, \"num_attention_heads\": 1, "
-        "\"num_key_value_heads\": 1, \"rms_norm_eps\": 1e-05, \"rope_theta\": 10000.0, \"vocab_size\": 65536, "
+        "\"num_key_value_heads\": 1, \"rms_norm_eps\": 1e-05, \"rope_theta\": 10000.0, \"vocab_size\": %d, "
         "\"max_position_embeddings\": 64, \"tie_word_embeddings\": true, \"bos_token_id\": 1, \"eos_token_id\": 2}";
     static const struct {
         const char* name;
         int rows; /* 0: one dimension */
-    } tensors[] = {{"embed_tokens", wide_vocabulary},     {"norm", 0},
-                   {"layers.0.input_layernorm", 0},       {"layers.0.post_attention_layernorm", 0},
-                   {"layers.0.self_attn.q_proj", narrow}, {"layers.0.self_attn.k_proj", narrow},
-                   {"layers.0.self_attn.v_proj", narrow}, {"layers.0.self_attn.o_proj", narrow},
-                   {"layers.0.mlp.gate_proj", narrow},    {"layers.0.mlp.up_proj", narrow},
+    } tensors[] = {{"embed_tokens", 0},
+                   {"norm", 0},
+                   {"layers.0.input_layernorm", 0},
+                   {"layers.0.post_attention_layernorm", 0},
+                   {"layers.0.self_attn.q_proj", narrow},
+                   {"layers.0.self_attn.k_proj", narrow},
+                   {"layers.0.self_attn.v_proj", narrow},
+                   {"layers.0.self_attn.o_proj", narrow},
+                   {"layers.0.mlp.gate_proj", narrow},
+                   {"layers.0.mlp.up_proj", narrow},
                    {"layers.0.mlp.down_proj", narrow}};
-    char header[2048], shape[32];
+    char header[2048], shape[32], config[sizeof config_format + 16];
+    snprintf(config, sizeof config, config_format, vocabulary);
     size_t data = 0;
     uint64_t length = 0;
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; ++i) {
-        const int rows = tensors[i].rows;
+        const int rows = i == 0 ? vocabulary : tensors[i].rows;
         const size_t bytes = (size_t)(rows ? rows : 1) * narrow * 2;
         if (rows)
             snprintf(shape, sizeof shape, "[%d, %d]", rows, narrow);
@@ -369,12 +394,18 @@ static alia_model* open_wide_model(void) {
     CHECK(tensor_file != NULL);
     memcpy(tensor_file, &length, sizeof length);
     memcpy(tensor_file + sizeof length, header, length);
-    alia_memory_file files[2] = {ALIA_MEMORY_FILE_INIT, ALIA_MEMORY_FILE_INIT};
-    files[0].name = "config.json", files[0].name_length = 11, files[0].bytes = config, files[0].length = strlen(config);
-    files[1].name = "model.safetensors", files[1].name_length = 17, files[1].bytes = tensor_file;
-    files[1].length = sizeof length + length + data;
+    const char* const file_names[] = {"config.json", "model.safetensors", "tokenizer.json"};
+    const void* const file_bytes[] = {config, tensor_file, tokenizer};
+    const uint64_t file_lengths[] = {strlen(config), sizeof length + length + data, tokenizer ? strlen(tokenizer) : 0};
+    const int count = tokenizer ? 3 : 2;
+    alia_memory_file files[3];
+    for (int i = 0; i < count; ++i) {
+        files[i] = (alia_memory_file)ALIA_MEMORY_FILE_INIT;
+        files[i].name = file_names[i], files[i].name_length = strlen(file_names[i]);
+        files[i].bytes = file_bytes[i], files[i].length = file_lengths[i];
+    }
     alia_model* model = NULL;
-    CHECK(alia_model_open_memory(files, 2, NULL, &model) == ALIA_OK);
+    CHECK(alia_model_open_memory(files, (uint64_t)count, NULL, &model) == ALIA_OK);
     free(tensor_file);
     return model;
 }
@@ -399,8 +430,8 @@ static void expect_prompt_tokens(alia_engine* engine, int64_t tokens) {
 }
 
 static void test_waiting_logits(void) {
-    enum { rows = 16, requests = 20 }; /* each has 4 MiB of logits; 64 MiB may wait */
-    alia_model* model = open_wide_model();
+    enum { wide_vocabulary = 65536, rows = 16, requests = 20 }; /* each has 4 MiB of logits; 64 MiB may wait */
+    alia_model* model = open_zeros(wide_vocabulary, NULL);
     alia_engine_options eo = ALIA_ENGINE_OPTIONS_INIT;
     alia_engine* engine;
     uint64_t request;
@@ -427,6 +458,23 @@ static void test_waiting_logits(void) {
     CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
 }
 
+/* Tokens that end a turn, of which the model draws one. */
+static void test_ends_of_turns(void) {
+    static const char last[] = "\"la\":6", with_ends[] = "\"la\":6,\"<|im_end|>\":7";
+    const size_t at = (size_t)(strstr(tiny_tokenizer, last) - tiny_tokenizer);
+    char tokenizer[sizeof tiny_tokenizer + sizeof with_ends];
+    memcpy(tokenizer, tiny_tokenizer, at);
+    snprintf(tokenizer + at, sizeof tokenizer - at, "%s%s", with_ends, tiny_tokenizer + at + strlen(last));
+    for (int vocabulary = 7; vocabulary < 9; ++vocabulary) {
+        int32_t* ids = NULL;
+        uint64_t n = 77;
+        alia_model* model = open_zeros(vocabulary, tokenizer);
+        CHECK(alia_chat_stops(model, &ids, &n) == ALIA_OK && n == (vocabulary > 7));
+        alia_ids_free(ids);
+        CHECK(alia_model_free(model) == ALIA_OK);
+    }
+}
+
 /* The model's files, read whole. */
 enum { file_count = 3 };
 static const char* names[file_count] = {"config.json", "generation_config.json", "model.safetensors"};
@@ -447,6 +495,30 @@ static int32_t read_file(void* user, const char* name, uint64_t length, int64_t 
     int* left = user;
     if (left && --*left < 0) return 1;
     memcpy(to, contents[find(name, length)] + offset, bytes);
+    return 0;
+}
+
+/* The caller's functions open models of their own, from the system's files. */
+static int others_opened;
+static void open_another(void) {
+    alia_model_options o = ALIA_MODEL_OPTIONS_INIT;
+    alia_model* other = NULL;
+    o.load = ALIA_LOAD_HEADERS;
+    CHECK(alia_model_open(path, strlen(path), &o, &other) == ALIA_OK && alia_model_free(other) == ALIA_OK);
+    ++others_opened;
+}
+static int64_t size_beside_another(void* user, const char* name, uint64_t length) {
+    open_another();
+    return size_of_file(user, name, length);
+}
+static int32_t read_beside_another(void* user, const char* name, uint64_t length, int64_t offset, void* to,
+                                   uint64_t bytes) {
+    open_another();
+    return read_file(user, name, length, offset, to, bytes);
+}
+static int32_t progress_beside_another(void* user, const alia_progress* p) {
+    (void)user, (void)p;
+    open_another();
     return 0;
 }
 
@@ -499,6 +571,11 @@ static void test_sources(alia_model* model) {
               strstr(alia_error_message(), "reader/"));
     }
     CHECK(alia_model_open_reader(&reader, "none.gguf", 9, NULL, &loaded) == ALIA_NOT_FOUND);
+    alia_model_options beside = ALIA_MODEL_OPTIONS_INIT;
+    beside.load = ALIA_LOAD_HEADERS, beside.progress = progress_beside_another;
+    reader.user = NULL, reader.file_size = size_beside_another, reader.read = read_beside_another;
+    CHECK(alia_model_open_reader(&reader, NULL, 0, &beside, &loaded) == ALIA_OK);
+    CHECK(others_opened > 4 && alia_model_free(loaded) == ALIA_OK);
     for (int i = 0; i < file_count; ++i) free(contents[i]);
 }
 
@@ -532,6 +609,7 @@ int main(int argc, char** argv) {
     test_waiting(model);
     test_queue(model);
     test_waiting_logits();
+    test_ends_of_turns();
     test_sources(model);
     test_names();
     CHECK(alia_model_free(model) == ALIA_OK);

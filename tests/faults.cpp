@@ -2,16 +2,31 @@
 // gets its right answer afterwards.
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <map>
+#include <thread>
 
+#include "engine/attempt.h"
 #include "kernels/cpu/isa.h"
 #include "tests/support.h"
 
 namespace {
 
 std::atomic<int64_t> news{0}, live{0}, fail_at{0};  // calls; blocks; the call that fails, 0: none
+std::atomic<int64_t> meet_at{0};                    // the call during which `other` does `meeting`, 0: none
+std::function<void()> meeting;
+std::thread other;
+
+// Does not wait for long, since it may be for what the caller holds.
+void meet() {
+    static std::atomic<bool> done;
+    done = false;
+    other = std::thread([] { meeting(), done = true; });
+    for (int i = 0; i < 20 && !done; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
 
 void* take(size_t size) noexcept {
+    if (meet_at > 0 && --meet_at == 0) meet();
     if (fail_at > 0 && --fail_at == 0) return nullptr;
     void* p = std::malloc(size ? size : 1);
     if (p) ++news, ++live;
@@ -318,5 +333,32 @@ TEST_CASE("a device that is lost is lost for good") {
         CHECK(status([&] { engine->make_sequence(); }) == Status::device_lost);
         CHECK(!engine->idle());
         engine.reset();
+    }
+}
+
+TEST_CASE("a sequence that is emptied while a request without a prompt comes in for it") {
+    const auto m = load();
+    for (int64_t call = 1, met = 1; met; ++call) {
+        Engine engine(m, {.context = 64});
+        const uint64_t a = engine.make_sequence();
+        engine.submit({.prompt = {1, 2, 3}, .max_tokens = 2, .ignore_eos = true, .sequence = a});
+        while (!engine.idle()) engine.step();
+
+        Status emptied = Status::internal, submitted = Status::ok;
+        meeting = [&] {
+            const auto error = attempt([&] { engine.truncate(a, 0); });
+            emptied = error ? error->status : Status::ok;
+        };
+        Request r{.prompt = {}, .max_tokens = 2, .ignore_eos = true, .sequence = a};
+        meet_at = call;
+        const auto error = attempt([&] { engine.submit(std::move(r)); });
+        met = meet_at == 0;
+        meet_at = 0;
+        if (error) submitted = error->status;
+        if (!met) break;
+        other.join();
+        while (!engine.idle()) engine.step();
+        CHECK(submitted == (emptied == Status::ok ? Status::invalid_argument : Status::ok));
+        CHECK(engine.tokens(a).size() == size_t(emptied == Status::ok ? 0 : 7));
     }
 }

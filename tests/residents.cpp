@@ -104,6 +104,18 @@ TEST_CASE("truncating takes back an answer") {
     CHECK(generate(engine, ask(counting(70), a)) == first);
 }
 
+TEST_CASE("a sequence that was emptied shares its pages no more than the request says that begins it again") {
+    Engine engine(model(), {.context = 256});
+    const uint64_t a = engine.make_sequence();
+    generate(engine, ask({1, 2, 3}, a));
+    engine.truncate(a, 0);
+    Request secret = ask(counting(130), a);
+    secret.share = false;
+    const auto answer = generate(engine, std::move(secret));
+    CHECK(generate(engine, ask(counting(130), 0)) == answer);
+    CHECK(engine.counters().cached_tokens == 0);
+}
+
 TEST_CASE("a sequence that a request runs on, and one that is not there") {
     Engine engine(model(), {.context = 64});
     const uint64_t a = engine.make_sequence();
@@ -178,6 +190,28 @@ TEST_CASE("hostile state with a right checksum does no harm and reaches no other
     }
     CHECK(restored > 0);
     CHECK(generate(engine, ask(counting(70), engine.make_sequence())) == expected);
+}
+
+TEST_CASE("what a restored sequence held is not read by those that get its pages") {
+    for (const char* device : {"cpu:base", "cpu", "ref"}) {
+        const auto m = load_model(models + "alia", {.device = device, .threads = 1});
+        for (const Format format : {Format::F32, Format::F16, Format::BF16}) {
+            CAPTURE(device, info(format).name);
+            Engine engine(m, {.context = 256, .cache = format});
+            const auto expected = generate(engine, ask(counting(10), 0, 70));
+            const uint64_t a = engine.make_sequence();
+            generate(engine, ask(counting(240), a));
+            auto state = engine.save(a);
+            engine.free_sequence(a);
+            const size_t pages_at = sizeof(StateHeader) + 248 * (sizeof(int32_t) + 1);
+            std::fill(state.begin() + int64_t(pages_at), state.end(), std::byte(0xFF));  // not a number, in each format
+            engine.free_sequence(engine.restore(sealed(std::move(state))));
+            Request same = ask(counting(10), 0, 70);
+            same.share = false;
+            CHECK(generate(engine, same) == expected);
+            CHECK(engine.counters().evictions > 0);
+        }
+    }
 }
 
 TEST_CASE("state belongs to a model, a table, a format and a length") {
