@@ -25,11 +25,17 @@ struct Options {
 
 constexpr int rows_a_step = 64;
 
+// As many as the library takes.
+int64_t threads_of(const ModelChoice& model) {
+    if (model.threads > 0) return model.threads;
+    return int64_t(number_at(text_from(alia_devices), "/threads"));
+}
+
 // Reads chunks in order and scores every token that has another before it in its chunk.
 class Reading {
   public:
     Reading(alia_model* model, const Options& o, const std::vector<ChunkedText>& texts)
-        : o(o), tokens(count_tokens(texts)), bar("perplexity") {
+        : o(o), tokens(count_tokens(texts)), threads(threads_of(o.model)), bar("perplexity") {
         for (const ChunkedText& text : texts) chunks += int64_t(text.chunks.size());
         alia_engine_options options = ALIA_ENGINE_OPTIONS_INIT;
         options.context = o.context;
@@ -95,11 +101,10 @@ class Reading {
     // Calls f(0) .. f(n - 1), which do not throw.
     template <class F>
     void in_parallel(int64_t n, F&& f) const {
-        const int64_t most = o.model.threads ? o.model.threads : std::thread::hardware_concurrency();
-        const int64_t count = std::max<int64_t>(1, std::min(most, n));
-        std::vector<std::jthread> threads;
+        const int64_t count = std::max<int64_t>(1, std::min(threads, n));
+        std::vector<std::jthread> workers;
         for (int64_t t = 0; t < count; ++t)
-            threads.emplace_back([&f, n, t, count] {
+            workers.emplace_back([&f, n, t, count] {
                 for (int64_t i = t; i < n; i += count) f(i);
             });
     }
@@ -112,7 +117,8 @@ class Reading {
     }
 
     const Options& o;
-    int64_t tokens, chunks = 0, done = 0;
+    const int64_t tokens, threads;
+    int64_t chunks = 0, done = 0;
     ProgressBar bar;
     Engine engine;
     std::optional<LogitsReader> reference;

@@ -233,40 +233,36 @@ struct Packing : FormOf<F> {
             for (int g = 0; g < groups; g += 2) write((heads.t[g] & 15) | heads.t[g + 1] << 4);
         }
         for (int b = 0; b < F::n / 32; ++b, to += planes) {
-            Ints operand[8];
-            for (int i = 0; i < 8; ++i) {
-                const uint8_t* four = q + (32 * b + 4 * i) * lanes;
-                operand[i] = widen(four) | widen(four + lanes) << 8 | widen(four + 2 * lanes) << 16 |
-                             widen(four + 3 * lanes) << 24;
-            }
-            put<low>(operand, 0, to);
-            if constexpr (high > 0) put<high>(operand, low, to + low * 4 * lanes);
+            put<low>(q + 32 * b * lanes, 0, to);
+            if constexpr (high > 0) put<high>(q + 32 * b * lanes, low, to + low * 4 * lanes);
         }
     }
 
     // bytes[i][r] = byte at + i of row r, for a whole block; 0 for rows that are not there.
     static void transpose(uint8_t* bytes, const void* const* rows, int filled, int64_t at) {
-        constexpr int whole = F::bytes / 4 * 4;
-        alignas(64) uint8_t fours[(F::bytes + 3) / 4 * 4 * lanes] = {};
-        for (int r = 0; r < filled; ++r) {
-            const uint8_t* from = static_cast<const uint8_t*>(rows[r]) + at;
-            for (int i = 0; i < whole; i += 4) memcpy(fours + i * lanes + 4 * r, from + i, 4);
-            memcpy(fours + whole * lanes + 4 * r, from + whole, F::bytes - whole);
-        }
-        for (int i = 0; i < F::bytes; i += 4) {
-            const Ints four = load_bytes(fours + i * lanes);
-            for (int j = 0; j < 4; ++j) store(bytes + (i + j) * lanes, narrow(four >> 8 * j));
-        }
+        auto sixteen = [&](int first, auto skip) {  // bytes [first + skip, first + 16)
+            Bytes x[lanes];
+            for (int r = 0; r < lanes; ++r)
+                x[r] = r < filled ? load_sixteen(static_cast<const uint8_t*>(rows[r]) + at + first) : Bytes{};
+            alia::transpose(x);
+            for (int i = skip; i < lanes; ++i) store(bytes + (first + i) * lanes, x[i]);
+        };
+        constexpr int rest = F::bytes % lanes;
+        for (int i = 0; i + lanes <= F::bytes; i += lanes) sixteen(i, std::integral_constant<int, 0>{});
+        if constexpr (rest > 0) sixteen(F::bytes - lanes, std::integral_constant<int, lanes - rest>{});
     }
 
-    // Bits from `from` on of 32 numbers.
+    // Bits from `from` on of sixteen rows' 32 numbers.
     template <int bits>
-    static void put(const Ints* operand, int from, uint8_t* plane) {
+    static void put(const uint8_t* q, int from, uint8_t* plane) {
         for (int v = 0; v < bits; ++v) {
-            Ints bytes = broadcast(0);
-            for (int c = 0; c < 8 / bits; ++c)
-                bytes = bytes | (operand[v * 8 / bits + c] >> from & int32_t(mask(bits))) << c * bits;
-            memcpy(plane + v * 4 * lanes, &bytes, sizeof bytes);
+            Bytes four[4] = {};
+            for (int i = 0; i < 4; ++i)
+                for (int c = 0; c < 8 / bits; ++c) {
+                    const Bytes number = load_sixteen(q + (4 * (v * 8 / bits + c) + i) * lanes);
+                    four[i] = four[i] | (number >> from & ((1 << bits) - 1)) << c * bits;
+                }
+            store_fours(plane + v * 4 * lanes, four);
         }
     }
 };

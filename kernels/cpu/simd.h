@@ -190,20 +190,32 @@ inline Bytes load_sixteen(const uint8_t* p) {
     return r;
 }
 inline void store(uint8_t* p, Bytes a) { memcpy(p, &a, sizeof a); }
-// a[0], b[0], a[1], b[1], ...
-inline void store_pairs(uint8_t* p, Bytes a, Bytes b) {
-    store(p, {__builtin_shufflevector(a.v, b.v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)});
-    store(p + lanes, {__builtin_shufflevector(a.v, b.v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)});
+// a[0], b[0], a[1], b[1], ... a[7], b[7], and the same of the upper halves.
+inline Bytes riffle_low(Bytes a, Bytes b) {
+    return {__builtin_shufflevector(a.v, b.v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)};
 }
-// The lowest byte of each lane.
-inline Bytes narrow(Ints a) {
-#if defined(__AVX512F__)
-    return {(Bytes::Part)_mm512_maskz_cvtepi32_epi8(0xFFFF, (__m512i)a.v[0])};
-#else
-    Bytes r;
-    for (int i = 0; i < lanes; ++i) r.v[i] = uint8_t(a.v[i / width][i % width]);
-    return r;
-#endif
+inline Bytes riffle_high(Bytes a, Bytes b) {
+    return {__builtin_shufflevector(a.v, b.v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)};
+}
+inline void store_pairs(uint8_t* p, Bytes a, Bytes b) {
+    store(p, riffle_low(a, b));
+    store(p + lanes, riffle_high(a, b));
+}
+// x[0][0], x[1][0], x[2][0], x[3][0], x[0][1], ...
+inline void store_fours(uint8_t* p, const Bytes (&x)[4]) {
+    store_pairs(p, riffle_low(x[0], x[2]), riffle_low(x[1], x[3]));
+    store_pairs(p + 2 * lanes, riffle_high(x[0], x[2]), riffle_high(x[1], x[3]));
+}
+// Lane j of vector i becomes lane i of vector j: each of four riffles moves a bit of the number from one to the other.
+inline __attribute__((always_inline)) void transpose(Bytes (&x)[lanes]) {
+    for (int round = 0; round < 4; ++round) {
+        Bytes y[lanes];
+        for (int i = 0; i < lanes / 2; ++i) {
+            y[2 * i] = riffle_low(x[i], x[i + lanes / 2]);
+            y[2 * i + 1] = riffle_high(x[i], x[i + lanes / 2]);
+        }
+        for (int i = 0; i < lanes; ++i) x[i] = y[i];
+    }
 }
 
 // Lane by lane, from a table of sixteen bytes.
