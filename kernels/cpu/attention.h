@@ -150,7 +150,7 @@ struct Ahead {
     int step = 0;  // bytes
 
     void fetch(int i) const {
-        for (int at = 0; at < step; at += 64) prefetch_far(p + i * step + at);
+        for (int at = 0; at < step; at += 64) prefetch(p + i * step + at);
     }
 };
 

@@ -111,15 +111,14 @@ struct ByteProducts {
                     total[t] = multiply_add(least[g], broadcast(x_sum[g * size + t]), total[t]);
     }
 
-    // One row of x: operands go from memory to the products.
+    // One row of x: operands go from memory to the products. Nothing is fetched ahead: processors do that better for
+    // what is read in order (docs/benchmarks/cpu.md).
     static Floats multiply_row(const uint8_t* tile, const Inputs& in, int64_t row) {
         Floats total = broadcast(0.f), scale[P::groups], least[P::groups];
         for (int64_t k = 0; k < in.columns; k += F::n, tile += P::block) {
-            for (int line = 0; line < lanes * P::head; line += 64) prefetch(tile + prefetch_distance + line);
             P::scales(tile, scale, least);
             for (int b = 0; b < F::n / 32; ++b) {
                 const uint8_t* planes = tile + lanes * P::head + b * P::planes;
-                unroll<P::bits>([&](auto line) { prefetch(planes + prefetch_distance + line * 64); });
                 multiply_32<1>([&](int i) { return P::operand(planes, i); }, scale + b * groups, least + b * groups, in,
                                row, k + 32 * b, &total);
             }

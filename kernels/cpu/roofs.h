@@ -72,10 +72,7 @@ Roofs measure(Stream* s) {
             Ints sum[8];
             for (Ints& x : sum) x = broadcast(0);
             for (int64_t j = 0; j < piece; j += 8 * 64)
-                for (int c = 0; c < 8; ++c) {
-                    prefetch(from + i * piece + j + c * 64 + 4096);
-                    sum[c] = sum[c] | load_bytes(from + i * piece + j + c * 64);
-                }
+                for (int c = 0; c < 8; ++c) sum[c] = sum[c] | load_bytes(from + i * piece + j + c * 64);
             for (const Ints& x : sum) keep(x);
         });
     });

@@ -312,9 +312,7 @@ inline Ints broadcast_four(const void* p) {
     return broadcast(four);
 }
 
-constexpr int prefetch_distance = 4096;  // bytes ahead in a stream of weights
-inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
-inline void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }  // to the second cache
+inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }  // to the second cache
 
 // f(0), f(1), ... f(n - 1), each with a constant.
 template <int n, class F>
