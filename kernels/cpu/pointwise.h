@@ -66,12 +66,15 @@ void rotate(Stream* s, Tensor x, Tensor angles) {
 }
 
 void glu(Stream* s, Tensor y, Tensor x) {
-    parallel(s, y.rows, [&](int64_t row) {
+    constexpr int64_t piece = 2048;  // columns of a row, which one thread computes in a microsecond or two
+    const int64_t pieces = (y.columns + piece - 1) / piece;
+    parallel(s, y.rows * pieces, [&](int64_t item) {
+        const int64_t row = item / pieces, first = item % pieces * piece;
+        const int64_t end = first + piece < y.columns ? first + piece : y.columns;
         const float *gate = x.row(row), *up = gate + y.columns;
         float* out = y.row(row);
-        const int64_t n = y.columns;
-        for (int64_t i = 0; i < n; i += lanes) {
-            const int64_t m = n - i < lanes ? n - i : lanes;
+        for (int64_t i = first; i < end; i += lanes) {
+            const int64_t m = end - i < lanes ? end - i : lanes;
             Floats g = load(gate + i, m);
             store(out + i, g / (broadcast(1.f) + exp(broadcast(0.f) - g)) * load(up + i, m), m);
         }
