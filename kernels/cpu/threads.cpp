@@ -23,14 +23,17 @@ void relax() {
 #endif
 }
 
-// Spins until the value leaves `old`, then sleeps for it.
+// Spins until the value leaves `old`, then sleeps for it. What else is to run on this processor meanwhile, maybe the very
+// thread that is waited for, need not wait for that.
 uint32_t wait_change(const std::atomic<uint32_t>& value, uint32_t old) {
     auto until = std::chrono::steady_clock::now() + spin_time;
     for (int i = 0;; ++i) {
         uint32_t now = value.load(std::memory_order_acquire);
         if (now != old) return now;
         relax();
-        if (i % 64 == 63 && std::chrono::steady_clock::now() > until) break;
+        if (i % 64 != 63) continue;
+        if (std::chrono::steady_clock::now() > until) break;
+        sched_yield();
     }
     value.wait(old, std::memory_order_acquire);
     return value.load(std::memory_order_acquire);

@@ -2,6 +2,7 @@
 import shutil
 import sys
 import tempfile
+import time
 import unittest
 
 import tiny
@@ -32,3 +33,10 @@ def forced(ids):
         wanted[ids[len(tokens)]] = 0
         return wanted
     return hook
+
+
+def until(reached, seconds=30):
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.005)

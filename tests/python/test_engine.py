@@ -9,6 +9,7 @@ import threading
 import time
 import unittest
 import weakref
+from unittest import mock
 
 import numpy as np
 from fixtures import WithModel, alia, forced, tiny
@@ -219,6 +220,24 @@ class TestEnding(WithModel):
 
         asyncio.run(leave())
         self.settled(engine)
+
+    def test_wakes_of_an_event_loop(self):
+        """As many as steps, not as tokens."""
+        engine, wakes = self.engine(), []
+
+        async def gather():
+            loop = asyncio.get_running_loop()
+            call = loop.call_soon_threadsafe
+
+            def counted(callback, *arguments, **options):
+                wakes.append(callback.__module__)
+                return call(callback, *arguments, **options)
+
+            with mock.patch.object(loop, "call_soon_threadsafe", counted):
+                return await asyncio.gather(*(engine.acomplete("ab", max_tokens=40, ignore_eos=True, seed=i) for i in range(16)))
+
+        self.assertEqual([len(answer.tokens) for [answer] in asyncio.run(gather())], [40] * 16)
+        self.assertLess(wakes.count("alia._dispatch"), 16 * 40 / 2)
 
     def test_closing_the_engine(self):
         engine = self.engine(context=64)

@@ -4,12 +4,8 @@ import base64
 import contextlib
 import http.client
 import json
-import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,7 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from fixtures import WithModel, alia, forced, tiny
+from fixtures import WithModel, alia, forced, tiny, until
 
 try:
     import prometheus_client  # noqa: F401
@@ -113,13 +109,6 @@ class WithServer(WithModel):
         *chunks, done = self.events(path, body, **options)
         self.assertEqual(done, "[DONE]")
         return [json.loads(chunk) for chunk in chunks]
-
-
-def until(reached, seconds=30):
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.005)
 
 
 class TestAnswers(WithServer):
@@ -379,6 +368,20 @@ class TestRefusals(WithServer):
         self.assertEqual(json.loads(self.get("/none")[1])["error"]["code"], "not_found")
         self.assertEqual(json.loads(self.get(TEXT)[1])["error"]["code"], "method_not_allowed")
 
+    def test_nesting(self):
+        """Up to some depth it is answered, and refused beyond: what was parsed is also written for the template."""
+        def ask(depth):
+            tool = {**TOOL, "function": {**TOOL["function"], "parameters": "DEEP"}}
+            body = json.dumps({"messages": USER, "tools": [tool], "max_tokens": 1}).replace('"DEEP"', '{"a": ' + "[" * depth + "]" * depth + "}")
+            response = self.send("POST", CHAT, body, server=server)
+            answer = json.loads(response.read())
+            return response.status, answer.get("error", {}).get("code")
+
+        with self.serving(context=8192) as server:
+            seen = [ask(depth) for depth in (2, *range(800, 1040, 5))]
+        self.assertEqual((seen[0], seen[-1]), ((200, None), (400, "invalid_json")))
+        self.assertEqual({status for status, _ in seen}, {200, 400}, seen)
+
     def test_context(self):
         before = self.server.engine.counters["steps"]
         self.refused(TEXT, {"prompt": [5] * 500}, 400, "context_length_exceeded", "prompt")  # and 16 more
@@ -487,10 +490,10 @@ class TestLimits(WithServer):
         async def never(*_):
             await asyncio.Event().wait()
 
-        async def objects():
-            yield {}
+        async def parts():
+            yield b""
 
-        asyncio.run(EventStream(objects(), 0.05, lambda: ended.append(1))({}, never, never))
+        asyncio.run(EventStream(parts(), 0.05, lambda: ended.append(1))({}, never, never))
         self.assertEqual(ended, [1])
 
 
@@ -565,62 +568,6 @@ class TestServer(WithServer):
 
             self.assertEqual([cached("one"), cached("one") > 0], [0, True])
             self.assertEqual(cached("clé-2"), 0)
-
-
-class TestCommand(WithModel):
-    def command(self, *arguments, **environment):
-        return subprocess.Popen(
-            [sys.executable, "-m", "alia.server", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=os.environ | {"PYTHONPATH": str(tiny.root / "bindings/python")} | environment,
-        )
-
-    @contextlib.contextmanager
-    def running(self, *arguments, **environment):
-        """A function that asks the server: the path and headers to the status and the body."""
-        process = self.command(self.folder, "--port", "0", "--context", "64", *arguments, **environment)
-        lines = iter(process.stderr.readline, "")
-        port = next(int(m[1]) for line in lines if (m := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
-
-        def ask(path, **headers):
-            connection = http.client.HTTPConnection("127.0.0.1", port)
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            data = response.read()
-            connection.close()
-            return response.status, data
-
-        until(lambda: ask("/health")[0] == 200)
-        yield ask
-        process.send_signal(signal.SIGTERM)
-        told = process.communicate(timeout=30)[1]
-        self.assertEqual(process.returncode, 0, told)
-        self.assertNotIn("Traceback", told)
-
-    def test_it_serves_and_ends(self):
-        with self.running("--name", "mine", ALIA_API_KEYS="k1, k2") as ask:
-            self.assertEqual(ask("/v1/models")[0], 401)
-            self.assertIn(b'"mine"', ask("/v1/models", Authorization="Bearer k2")[1])
-            self.assertEqual(ask("/v1/models", Host="models.example", Authorization="Bearer k1")[0], 200)
-
-    def test_names(self):
-        with self.running() as ask:
-            for host in ("localhost:8000", "LOCALHOST", "127.0.0.1", "[::1]:8000", "127.9.9.9:1"):
-                self.assertEqual(ask("/v1/models", Host=host)[0], 200, host)
-            for host in ("models.example", "127.0.0.1.example:8000", "", "[", "10.0.0.1", "localhost.example"):
-                self.assertEqual(ask("/v1/models", Host=host)[0], 403, host)
-
-    def test_it_refuses(self):
-        with tempfile.NamedTemporaryFile("w") as empty:
-            empty.write("# none\n")
-            empty.flush()
-            for arguments, wanted in ((["/nonexistent"], "/nonexistent"), ([self.folder, "--api-keys", empty.name], "holds no key"),
-                                      ([self.folder, "--api-keys", "/nonexistent"], "/nonexistent")):
-                out, told = self.command(*arguments).communicate(timeout=30)
-                self.assertEqual((out, told.count("\n")), ("", 1), told)
-                self.assertIn(wanted, told)
-        out, told = self.command("--help").communicate(timeout=30)
-        self.assertEqual(told, "")
-        self.assertIn("python -m alia.server model.gguf", out)
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ class Prepared:
     hook: LogitsHook | None = None
     conversation: list[dict[str, Any]] | None = None  #: up to the message that the answer writes; of a sequence
 
-    def request(self, deliver: Callable[[Item], object]) -> Request:
-        return Request(deliver, self.options.completions, self.visit, self.hook)
+    def request(self, deliver: Callable[[Item], object], loop: asyncio.AbstractEventLoop | None = None) -> Request:
+        return Request(deliver, self.options.completions, self.visit, self.hook, loop)
 
 
 class AskOptions(RequestOptions, ChatOptions, total=False):
@@ -154,10 +154,8 @@ class AsyncStream(AsyncIterator[str]):
 
     async def _start(self) -> None:
         prepared = await asyncio.to_thread(self._prepare)
-        loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[Item] = asyncio.Queue()
-        put = self._items.put_nowait
-        request = prepared.request(lambda item: loop.call_soon_threadsafe(put, item))
+        request = prepared.request(self._items.put_nowait, asyncio.get_running_loop())
         self._dispatcher = self._submit(prepared, request)
         self._request = request
 

@@ -1,4 +1,5 @@
 """The thread that takes an engine's events and hands each to the request that it belongs to."""
+import asyncio
 import ctypes as C
 import threading
 import traceback
@@ -42,22 +43,26 @@ Visit: TypeAlias = Callable[[int, Floats], object]
 
 
 class Request:
-    """A request that is waiting or running. What comes of it goes to `deliver`, which the thread calls and which does not
-    block; `visit` and `hook` are called by the thread too, with arrays lent for the call."""
+    """A request that is waiting or running. What comes of it goes to `deliver`, which does not block: on the event loop
+    `loop` or, without one, in the dispatcher's thread, which also calls `note` with each item before that, and `visit` and
+    `hook` with arrays lent for the call."""
+
+    note: Callable[[Item], object] | None = None
 
     def __init__(
-        self, deliver: Callable[[Item], object], completions: int = 1, visit: Visit | None = None, hook: LogitsHook | None = None
+        self,
+        deliver: Callable[[Item], object],
+        completions: int = 1,
+        visit: Visit | None = None,
+        hook: LogitsHook | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self.deliver, self.left, self.visit, self.hook = deliver, completions, visit, hook
+        self.deliver, self.left, self.visit, self.hook, self.loop = deliver, completions, visit, hook, loop
         self.number = 0
         self.tokens: list[list[int]] = [[] for _ in range(completions)]  # generated so far, for the hook
         self.failure: BaseException | None = None
         self.cancelled = False
         self.over = threading.Event()  # the engine is through with it
-
-    def end(self, error: BaseException) -> None:
-        self.over.set()
-        self.deliver(End(0, "", "error", 0, 0, error))
 
 
 class Dispatcher:
@@ -65,6 +70,7 @@ class Dispatcher:
         self.handle = handle
         self.lock = threading.Lock()  # of `requests`; held while one is submitted, so that its events find it
         self.requests: dict[int, Request] = {}
+        self.posts: dict[asyncio.AbstractEventLoop, list[tuple[Request, Item]]] = {}  # that wait until events are handed out
         self.thread = threading.Thread(target=self._run, name="alia", daemon=True)
         try:
             lib.alia_engine_start(handle)
@@ -120,24 +126,47 @@ class Dispatcher:
             for event, request in zip(taken, owners):
                 if request:
                     self._hand_out(event, request)
+            self._post()
 
     def _hand_out(self, event: Any, request: Request) -> None:
         try:
-            item = self._read(event, request)
-            if item is None:
-                return
-            if isinstance(item, End):
-                request.left -= 1
-                if request.left == 0:
-                    with self.lock:
-                        del self.requests[request.number]
-                    request.over.set()
-            request.deliver(item)
-        except BaseException as error:  # of a hook or visitor, or of an event loop that is closed
+            if item := self._read(event, request):
+                self._tell(request, item)
+        except BaseException as error:  # of a hook or visitor
             if error.__traceback__:
                 traceback.clear_frames(error.__traceback__)  # which may hold what was lent
-            request.failure = request.failure or error
-            self.cancel(request)
+            self._give_up(request, error)
+
+    def _tell(self, request: Request, item: Item) -> None:
+        if request.note:
+            request.note(item)
+        if isinstance(item, End):
+            request.left -= 1
+            if request.left == 0:
+                with self.lock:
+                    del self.requests[request.number]
+                request.over.set()
+        self._deliver(request, item)
+
+    def _deliver(self, request: Request, item: Item) -> None:
+        if request.loop:
+            self.posts.setdefault(request.loop, []).append((request, item))
+        else:
+            request.deliver(item)
+
+    def _post(self) -> None:
+        """Wakes each event loop once, for all that came for it."""
+        posts, self.posts = self.posts, {}
+        for loop, items in posts.items():
+            try:
+                loop.call_soon_threadsafe(_take, items)
+            except RuntimeError as error:  # it is closed
+                for request, _ in items:
+                    self._give_up(request, error)
+
+    def _give_up(self, request: Request, error: BaseException) -> None:
+        request.failure = request.failure or error
+        self.cancel(request)
 
     def _read(self, event: Any, request: Request) -> Item | None:
         kind = event.kind
@@ -177,10 +206,14 @@ class Dispatcher:
             self.requests.clear()
         for request in requests:
             self.cancel(request)
-            try:
-                request.end(error)
-            except RuntimeError:
-                pass  # its event loop is closed
+            request.over.set()
+            self._deliver(request, End(0, "", "error", 0, 0, error))
+        self._post()
+
+
+def _take(items: list[tuple[Request, Item]]) -> None:
+    for request, item in items:
+        request.deliver(item)
 
 
 def _lend(event: Any, rows: int, use: Callable[[Floats], object]) -> None:

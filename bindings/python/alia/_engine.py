@@ -210,13 +210,12 @@ class Sequence(Answering):
     def _submit(self, prepared: Prepared, request: Request) -> Dispatcher:
         prepared.options.sequence = self._number
         if prepared.conversation:
-            answer, deliver = prepared.conversation[-1], request.deliver
+            answer = prepared.conversation[-1]
 
             def write(item: Item) -> None:
                 answer["content"] += item.text
-                deliver(item)
 
-            request.deliver = write
+            request.note = write
         dispatcher = self.engine._submit(prepared, request)
         self._request = request
         if prepared.conversation:

@@ -1,4 +1,4 @@
-"""A server with OpenAI's interface: `python -m alia.server MODEL`. docs/server.md tells more."""
+"""A server with OpenAI's interface: `python3 -m alia.server MODEL`. docs/server.md tells more."""
 from .app import Server
 
 __all__ = ["Server"]

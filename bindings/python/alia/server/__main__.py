@@ -1,4 +1,4 @@
-"""python -m alia.server MODEL"""
+"""python3 -m alia.server MODEL"""
 import argparse
 import sys
 from pathlib import Path
@@ -14,9 +14,9 @@ from .limits import Limits
 from .local import LocalOnly, is_local
 
 examples = """examples:
-  python -m alia.server model.gguf
-  python -m alia.server model.gguf --name salamandra --context 8192 --sequences 32
-  python -m alia.server model.gguf --host 0.0.0.0 --api-keys keys.txt
+  python3 -m alia.server model.gguf
+  python3 -m alia.server model.gguf --name salamandra --context 8192 --sequences 32
+  python3 -m alia.server model.gguf --host 0.0.0.0 --api-keys keys.txt
 
   curl http://127.0.0.1:8000/v1/chat/completions -H "Content-Type: application/json" \\
       -d '{"messages": [{"role": "user", "content": "What is the capital of Spain?"}]}'
@@ -25,7 +25,7 @@ examples = """examples:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m alia.server", description="Serves a model with OpenAI's interface, and a page to try it at /.",
+        prog="python3 -m alia.server", description="Serves a model with OpenAI's interface, and a page to try it at /.",
         epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     default = Limits()
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         "--api-keys", metavar="FILE",
         help="keys, one on a line, of which requests need one; otherwise those of the environment's ALIA_API_KEYS",
     )
+    parser.add_argument("--access-log", action="store_true", help="tell of every request on standard output")
     model = parser.add_argument_group("model")
     model.add_argument("--device", help='"auto", "cpu", "cuda:0", ...')
     model.add_argument("--threads", type=int, default=0, help="of CPU devices; 0: what the machine allows")
@@ -86,8 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
         keys=keys,
     )
     app = server.app if keys or not local else LocalOnly(server.app)
-    protocol = connection(given.body_time_limit)
-    uvicorn.run(app, host=given.host, port=given.port, server_header=False, http=protocol)
+    uvicorn.run(
+        app, host=given.host, port=given.port, http=connection(given.body_time_limit), access_log=given.access_log,
+        proxy_headers=False, server_header=False, ws="none",
+    )
     return 0
 
 

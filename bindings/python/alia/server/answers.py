@@ -2,13 +2,16 @@
 import time
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .._dispatch import End, Item, Token
 from .._errors import InvalidArgument
 from .._model import Model
+from .errors import encoded
 from .fields import Asked
+from .stream import event
 
 _finish = {"stop": "stop", "length": "length", "context": "length"}
 
@@ -26,7 +29,7 @@ class Choice:
 
 
 class Answers(ABC):
-    """The choices of one answer. `take` gathers, and `whole` or `chunk` writes, what came since the last time."""
+    """The choices of one answer. `take` gathers, and `whole` or `events` writes, what came."""
 
     prefix: str
     whole_object: str
@@ -34,7 +37,8 @@ class Answers(ABC):
 
     def __init__(self, model: Model, name: str, asked: Asked) -> None:
         self.model, self.asked = model, asked
-        self.head = {"id": f"{self.prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
+        self.head: dict[str, Any] = {"id": f"{self.prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
+        self._head = encoded({"object": self.chunk_object} | self.head)[:-1]  # of every chunk
         self.choices = [Choice() for _ in range(asked.n * len(asked.requests))]
 
     def take(self, number: int, item: Item) -> None:
@@ -59,25 +63,27 @@ class Answers(ABC):
         choices = [self._common(i) | self._whole(choice) for i, choice in enumerate(self.choices)]
         return {"object": self.whole_object, **self.head, "choices": choices, "usage": self.usage()}
 
-    def opening(self) -> list[dict[str, Any]]:
-        """Chunks that come before anything is generated."""
-        return []
+    def opening(self) -> bytes:
+        """Events that come before anything is generated."""
+        return b""
 
-    def chunk(self, number: int) -> dict[str, Any] | None:
-        """What came of a choice since its last chunk; None where there is nothing to tell."""
+    def events(self, numbers: Iterable[int]) -> bytes:
+        """What came of these choices since their last events."""
+        return b"".join(map(self._event, numbers))
+
+    def _event(self, number: int) -> bytes:
         choice = self.choices[number]
         if not (choice.text or choice.tokens or choice.finish):
-            return None
-        written = self._chunk([self._common(number) | self._part(choice)])
+            return b""
+        written = self._chunk(self._common(number) | self._part(choice))
         choice.text, choice.tokens = "", []
         return written
 
-    def closing(self) -> list[dict[str, Any]]:
-        return [self._chunk([]) | {"usage": self.usage()}] if self.asked.usage else []
+    def closing(self) -> bytes:
+        return event(self._head + b',"choices":[],"usage":' + encoded(self.usage()) + b"}") if self.asked.usage else b""
 
-    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        usage = {"usage": None} if self.asked.usage else {}
-        return {"object": self.chunk_object, **self.head, "choices": choices, **usage}
+    def _chunk(self, choice: dict[str, Any]) -> bytes:
+        return event(self._head + b',"choices":[' + encoded(choice) + (b'],"usage":null}' if self.asked.usage else b"]}"))
 
     def _common(self, number: int) -> dict[str, Any]:
         choice = self.choices[number]
@@ -106,9 +112,9 @@ class Answers(ABC):
 class ChatAnswers(Answers):
     prefix, whole_object, chunk_object = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
-    def opening(self) -> list[dict[str, Any]]:
+    def opening(self) -> bytes:
         start = {"logprobs": None, "finish_reason": None, "delta": {"role": "assistant", "content": ""}}
-        return [self._chunk([{"index": i} | start]) for i in range(len(self.choices))]
+        return b"".join(self._chunk({"index": i} | start) for i in range(len(self.choices)))
 
     def _whole(self, choice: Choice) -> dict[str, Any]:
         return {"message": {"role": "assistant", "content": choice.text, "refusal": None}}

@@ -3,9 +3,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,18 +21,18 @@ from .._model import Model
 from . import fields, schema
 from .answers import Answers, ChatAnswers, TextAnswers
 from .embeddings import Embeddings
-from .errors import APIError, ClientGone, as_json, from_library
-from .generation import Generation, attended
+from .endpoint import Asgi, Endpoint
+from .errors import APIError, as_json, from_library
+from .generation import Generation
 from .health import Health
 from .keys import Keys
-from .limits import Limits, Queue, read_json
+from .limits import Limits, Queue
 from .metrics import Metrics
 from .openapi import description
 from .page import page
 from .stream import EventStream
 
-Asgi = Any  #: a response
-Handler = Callable[[dict[str, Any], str], Awaitable[Asgi]]
+T = TypeVar("T")
 Understand = Callable[[dict[str, Any], Engine, int, Limits, str], fields.Asked]
 _log = logging.getLogger(__name__)
 
@@ -54,12 +54,6 @@ class Server:
         self.created = int(time.time())
         self._closing = threading.Event()
 
-        def post(path: str, handler: Handler, body: schema.Schema) -> Route:
-            return Route(path, self._endpoint(path, handler, body), methods=["POST"])
-
-        def generating(path: str, understand: Understand, kind: type[Answers], body: schema.Schema) -> Route:
-            return post(path, self._generating(path, understand, kind), body)
-
         def get(path: str, handler: Callable[[Request], Response], open: bool = False) -> Route:
             async def endpoint(request: Request) -> Response:
                 if not open:
@@ -70,10 +64,10 @@ class Server:
 
         self.app = Starlette(
             routes=[
-                generating("/v1/chat/completions", fields.chat, ChatAnswers, schema.CHAT),
-                generating("/v1/completions", fields.completion, TextAnswers, schema.COMPLETION),
-                post("/v1/embeddings", self._embeddings, schema.EMBEDDING),
-                post("/tokenize", self._tokenize, schema.TOKENIZE),
+                self._generating("/v1/chat/completions", fields.chat, ChatAnswers, schema.CHAT),
+                self._generating("/v1/completions", fields.completion, TextAnswers, schema.COMPLETION),
+                self._post("/v1/embeddings", schema.EMBEDDING, self._prepare_embeddings, self._embed),
+                self._post("/tokenize", schema.TOKENIZE, self._encode, self._tokenize),
                 get("/v1/models", lambda _: as_json({"object": "list", "data": [self._card()]})),
                 get("/v1/models/{id:path}", self._model),
                 get("/metrics", lambda _: Response(self.metrics.text(), media_type="text/plain; version=0.0.4")),
@@ -84,6 +78,12 @@ class Server:
             exception_handlers={APIError: _refuse, HTTPException: _refuse_route, Exception: _refuse},
             lifespan=self._lifespan,
         )
+
+    def _post(
+        self, path: str, body: schema.Schema, understand: Callable[[dict[str, Any], str], T],
+        answer: Callable[[T], Awaitable[Asgi]],
+    ) -> Route:
+        return Route(path, Endpoint(self, path, body, understand, answer), methods=["POST"])
 
     # ---- The model
 
@@ -118,84 +118,57 @@ class Server:
         self.health.fail(error)
         _log.error("the server fails: %s", error)
 
-    def _ready(self) -> Engine:
+    def ready(self) -> Engine:
         if not self.health.is_ready or not self.engine:
             now = self.health.report()
             what = "The model is being loaded." if now["status"] == "starting" else f"The server fails: {now['error']}"
             raise APIError(503, "not_ready", what, headers={"Retry-After": "1"})
         return self.engine
 
-    def _failed(self, error: BaseException) -> APIError:
+    def failed(self, error: BaseException) -> APIError:
         if isinstance(error, Error) and (not error.usable or error.status in (Status.DEVICE_LOST, Status.BAD_HANDLE)):
             self._fail(error)
         return from_library(error)
 
-    # ---- Any request with a body
-
-    def _endpoint(
-        self, path: str, handler: Handler, body_schema: schema.Schema
-    ) -> Callable[[Request], Awaitable[Asgi]]:
-        async def answer(request: Request) -> Asgi:
-            salt = self.keys.salt(request.headers.get("authorization"))
-            self._ready()
-            given = await read_json(request, self.limits)
-
-            async def work() -> Asgi:
-                body: dict[str, Any] = await asyncio.to_thread(schema.checked, given, body_schema)
-                if body.get("model", self.name) != self.name:
-                    raise _no_model(body["model"])
-                return await handler(body, salt)
-
-            return await attended(request.receive, work())
-
-        async def endpoint(request: Request) -> Asgi:
-            status = 500
-            try:
-                response = await answer(request)
-                status = 200
-            except (APIError, Error) as error:
-                refusal = self._failed(error)
-                status, response = refusal.status, refusal.response()
-            except ClientGone:
-                status, response = 499, Response(status_code=499)
-            finally:
-                self.metrics.answers.labels(path, status).inc()
-            return response
-
-        return endpoint
+    def check_model(self, name: str | None) -> None:
+        if name not in (None, self.name):
+            raise APIError(404, "model_not_found", f"There is no model {name!r} here.", "model")
 
     # ---- Answers
 
-    def _generating(self, path: str, understand: Understand, kind: type[Answers]) -> Handler:
+    def _generating(self, path: str, understand: Understand, kind: type[Answers], body: schema.Schema) -> Route:
         first_token, whole = self.metrics.first.labels(path), self.metrics.whole.labels(path)
 
-        async def handle(body: dict[str, Any], salt: str) -> Asgi:
-            engine, start = self._ready(), time.monotonic()
-            asked = await asyncio.to_thread(understand, body, engine, self.context, self.limits, salt)
+        def prepare(body: dict[str, Any], salt: str) -> fields.Asked:
+            return understand(body, self.ready(), self.context, self.limits, salt)
+
+        async def answer(asked: fields.Asked) -> Asgi:
+            engine, start = self.ready(), time.monotonic()
             answers, generation = kind(engine.model, self.name, asked), Generation(engine, asked.requests, self.queue)
 
             def end() -> None:
                 generation.close()
                 whole.observe(time.monotonic() - start)
 
-            async def items() -> AsyncIterator[int]:
-                """The numbers of the choices that something came of."""
+            async def gathered() -> AsyncIterator[dict[int, None]]:
+                """The choices that something came of, each time that something comes."""
                 fresh = True
                 try:
-                    async for number, item in generation:
-                        if fresh and isinstance(item, Token):
+                    async for came in generation:
+                        if fresh and any(isinstance(item, Token) for _, item in came):
                             first_token.observe(time.monotonic() - start)
                             fresh = False
-                        answers.take(number, item)
-                        yield number
+                        for number, item in came:
+                            answers.take(number, item)
+                        yield dict.fromkeys(number for number, _ in came)
                 except Error as error:
-                    raise self._failed(error) from None
+                    raise self.failed(error) from None
 
-            came = items()
+            came = gathered()
             try:
                 if asked.stream:
                     seconds = self.limits.seconds + self.limits.body_seconds
-                    return EventStream(_chunks(answers, await anext(came), came), seconds, end)
+                    return EventStream(_events(answers, await anext(came), came), seconds, end)
                 async for _ in came:
                     pass
             except BaseException:
@@ -204,14 +177,15 @@ class Server:
             end()
             return as_json(answers.whole())
 
-        return handle
+        return self._post(path, body, prepare, answer)
 
     # ---- Embeddings and tokens
 
-    async def _embeddings(self, body: dict[str, Any], salt: str) -> Asgi:
-        engine = self._ready()
-        embeddings = await asyncio.to_thread(Embeddings, body, engine, self.context, self.limits, salt)
-        generation = Generation(engine, embeddings.requests, self.queue)
+    def _prepare_embeddings(self, body: dict[str, Any], salt: str) -> Embeddings:
+        return Embeddings(body, self.ready(), self.context, self.limits, salt)
+
+    async def _embed(self, embeddings: Embeddings) -> Asgi:
+        generation = Generation(self.ready(), embeddings.requests, self.queue)
         try:
             async for _ in generation:
                 pass
@@ -219,9 +193,10 @@ class Server:
             generation.close()
         return as_json(embeddings.whole(self.name))
 
-    async def _tokenize(self, body: dict[str, Any], _: str) -> Asgi:
-        encode = self._ready().model.encode
-        ids = await asyncio.to_thread(encode, body["prompt"], add_special=body.get("add_special_tokens", True))
+    def _encode(self, body: dict[str, Any], _: str) -> list[int]:
+        return self.ready().model.encode(body["prompt"], add_special=body.get("add_special_tokens", True))
+
+    async def _tokenize(self, ids: list[int]) -> Asgi:
         return as_json({"tokens": ids, "count": len(ids), "context": self.context})
 
     # ---- What the server tells of itself
@@ -230,8 +205,7 @@ class Server:
         return {"id": self.name, "object": "model", "created": self.created, "owned_by": "alia"}
 
     def _model(self, request: Request) -> Response:
-        if (name := request.path_params["id"]) != self.name:
-            raise _no_model(name)
+        self.check_model(request.path_params["id"])
         return as_json(self._card())
 
     def _health(self, _: Request) -> Response:
@@ -240,20 +214,15 @@ class Server:
         return as_json(self.health.report(), 200 if self.health.is_ready else 503)
 
 
-async def _chunks(answers: Answers, first: int, came: AsyncIterator[int]) -> AsyncIterator[dict[str, Any]]:
-    for one in answers.opening():
-        yield one
-    if chunk := answers.chunk(first):
-        yield chunk
-    async for number in came:
-        if chunk := answers.chunk(number):
-            yield chunk
-    for one in answers.closing():
-        yield one
-
-
-def _no_model(name: str) -> APIError:
-    return APIError(404, "model_not_found", f"There is no model {name!r} here.", "model")
+async def _events(
+    answers: Answers, first: Iterable[int], came: AsyncIterator[Iterable[int]]
+) -> AsyncIterator[bytes]:
+    yield answers.opening() + answers.events(first)
+    async for numbers in came:
+        if part := answers.events(numbers):
+            yield part
+    if last := answers.closing():
+        yield last
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

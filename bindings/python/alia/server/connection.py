@@ -1,13 +1,16 @@
-"""Connections that do not wait for ever: uvicorn limits neither the time until a request's head is there nor, so, how
-many descriptors silent clients hold."""
+"""Connections that do not wait for ever, and tell little of what is no HTTP. uvicorn limits neither the time until a
+request's head is there nor, so, how many descriptors silent clients hold."""
 import asyncio
+import logging
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 def connection(seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol, whose connections are closed where a head has not come within so many seconds."""
+    """uvicorn's protocol, whose connections are closed where a head has not come within so many seconds. What is no HTTP
+    is a line in its log."""
+    logging.getLogger("uvicorn.error").addFilter(_without_traceback)
 
     class Connection(H11Protocol):  # type: ignore[misc]
         _late: asyncio.TimerHandle | None = None
@@ -25,6 +28,15 @@ def connection(seconds: float) -> type[H11Protocol]:
                 self._late.cancel()
             super().connection_lost(exc)
 
+        def send_400_response(self, msg: str) -> None:
+            """To what is no HTTP, unless the answer to what came before it has begun. Nothing else follows."""
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                super().send_400_response(msg)
+            self.transport.close()
+            if self.cycle:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+
         def _watch(self) -> None:
             waits = self.conn.their_state is h11.IDLE
             if waits and not self._late:
@@ -34,3 +46,9 @@ def connection(seconds: float) -> type[H11Protocol]:
                 self._late = None
 
     return Connection
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], h11.RemoteProtocolError):
+        record.exc_info = None
+    return True

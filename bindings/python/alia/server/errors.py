@@ -35,8 +35,11 @@ def as_json(content: object, status: int = 200, headers: dict[str, str] | None =
     return Response(encoded(content), status, headers, "application/json")
 
 
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def encoded(content: object) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return _json.encode(content).encode(errors="replace")
 
 
 #: The library's names of what a request's fields became.

@@ -40,12 +40,12 @@ def no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON's")
 
 
-async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
+async def read_body(request: Request, limits: Limits) -> bytes:
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise APIError(415, "unsupported_media_type", "The body must be JSON, with Content-Type: application/json.")
     try:
         async with asyncio.timeout(limits.body_seconds):
-            data = await _read(request, limits.body)
+            return await _read(request, limits.body)
     except TimeoutError:
         raise APIError(
             408, "body_timeout", f"The body did not arrive within {limits.body_seconds:g} seconds.",
@@ -53,9 +53,12 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
         ) from None
     except ClientDisconnect:
         raise ClientGone from None
+
+
+def parsed(data: bytes) -> dict[str, Any]:
     try:
         body = json.loads(data.decode(), parse_constant=no_constant)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise APIError(400, "invalid_json", f"The body is not JSON: {error}.") from None
     if not isinstance(body, dict):
         raise APIError(400, "invalid_json", "The body must be a JSON object.")
