@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "engine/attempt.h"
 #include "engine/template_render.h"
 
 namespace alia {
@@ -101,11 +102,11 @@ std::string_view trimmed(std::string_view text) {
     return text;
 }
 
-// Up to the end of the last message's content, which templates may have trimmed.
-Text up_to_content(Text text, std::string_view content) {
+// Up to the end of the last message's content, which begins at `from` or behind and which templates may have trimmed.
+Text up_to_content(Text text, std::string_view content, size_t from) {
     const std::string_view core = trimmed(content);
     const std::string_view behind = content.substr(size_t(core.data() - content.data()) + core.size());
-    for (size_t at = text.bytes.rfind(core); at != std::string::npos;
+    for (size_t at = text.bytes.rfind(core); at != std::string::npos && at >= from;
          at = at ? text.bytes.rfind(core, at - 1) : at - 1) {
         const auto covers = [&](const TextRange& r) { return r.begin <= at && r.end >= at + core.size(); };
         if (!std::any_of(text.input.begin(), text.input.end(), covers)) continue;
@@ -147,7 +148,16 @@ Text render_chat(const Chat& chat, const Tokenizer& tokenizer, const Json& messa
     if (all.empty()) fail(Status::invalid_argument, Place{{}, "messages"}, "there is none to continue");
     const std::string_view content = content_of(all.back());
     if (trimmed(content).empty()) return rendered(chat, tokenizer, all.first(all.size() - 1), options, true);
-    return up_to_content(rendered(chat, tokenizer, all, options, false), content);
+    Text whole = rendered(chat, tokenizer, all, options, false);
+    // What a conversation without it begins with, too, is not of the last message, even if it reads like it. Templates
+    // may refuse one without it.
+    size_t earlier = 0;
+    attempt([&] {
+        const std::string without = rendered(chat, tokenizer, all.first(all.size() - 1), options, false).bytes;
+        const auto end = std::mismatch(without.begin(), without.end(), whole.bytes.begin(), whole.bytes.end()).first;
+        earlier = size_t(end - without.begin());
+    });
+    return up_to_content(std::move(whole), content, earlier);
 }
 
 std::vector<int32_t> encode_chat(const Chat& chat, const Tokenizer& tokenizer, const Json& messages,

@@ -181,6 +181,9 @@ TEST_CASE("The last message is continued") {
     CHECK(continued(trims, R"("  si,  ")") == start + "si,");
     CHECK(error_of([&] { continued(replaced(like_chatml, "m.content", "m.content | upper"), R"("si")"); }).status ==
           Status::invalid_argument);
+    // The user said the same, which is not what is continued.
+    const std::string hides = replaced(like_chatml, "m.content", "(m.content if m.role == 'user' else '')");
+    CHECK(error_of([&] { continued(hides, R"("si")"); }).status == Status::invalid_argument);
     const std::string parts =
         "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{{ m.content[0].text }}!{% endif "
         "%}{% endfor %}";
