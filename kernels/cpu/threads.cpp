@@ -23,8 +23,8 @@ void relax() {
 #endif
 }
 
-// Spins until the value leaves `old`, then sleeps for it. What else is to run on this processor meanwhile, maybe the very
-// thread that is waited for, need not wait for that.
+// Spins until the value leaves `old`, then sleeps for it. What else is to run on this processor meanwhile, maybe the
+// very thread that is waited for, need not wait for that.
 uint32_t wait_change(const std::atomic<uint32_t>& value, uint32_t old) {
     auto until = std::chrono::steady_clock::now() + spin_time;
     for (int i = 0;; ++i) {
