@@ -258,10 +258,8 @@ void Engine::State::take_choice(Job& job) {
         --choosing;
     }
     const auto error = attempt([&] {
-        const int64_t bytes = int64_t(std::span(job.choice).size_bytes());
-        if (!chosen_row.data()) chosen_row = Buffer(device, bytes);
-        const Tensor t{chosen_row.data(), 1, int64_t(job.choice.size()), bytes};
-        device.kernels.write(device.stream, t.data, job.choice.data(), bytes);
+        const Tensor t = runner.room_for_row();
+        device.kernels.write(device.stream, t.data, job.choice.data(), t.stride);
         const SampleRow record = job.record();
         sample(results.data(), t, &record);
         take_token(job, results[0], t);

@@ -61,6 +61,7 @@ Engine::State::State(std::shared_ptr<const Model> m, const EngineOptions& o)
       runner(device, *model, pass_limits(o)),
       scheduler({o.sequences, o.chunk, o.logit_rows, o.context}, *model, cache) {
     const size_t outputs = size_t(runner.limits.outputs);
+    device.kernels.reserve(device.stream, runner.limits.outputs, model->config.vocabulary);
     events.reserve(size_t(6 * o.sequences + 64));
     work.reserve(size_t(o.sequences));
     records.resize(outputs);
@@ -103,9 +104,10 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& o) {
     const int64_t bytes = engine_bytes(*model, model->device->kernels, options),
                   room = available_memory(*model->device);
     if (room > 0 && bytes > room)
-        fail(Status::out_of_memory, {model->path},
-             "a cache of %lld positions takes %.1f GiB and %.1f GiB are available; ask for a smaller one",
-             (long long)cache_positions(options), double(bytes) / (1 << 30), double(room) / (1 << 30));
+        fail(
+            Status::out_of_memory, {model->path},
+            "an engine with a cache of %lld positions takes %.2f GiB and %.2f GiB are available; ask for a smaller one",
+            (long long)cache_positions(options), double(bytes) / (1 << 30), double(room) / (1 << 30));
     state = std::make_unique<State>(std::move(model), options);
 }
 
@@ -349,7 +351,7 @@ PassLimits pass_limits(const EngineOptions& o) {
 int64_t engine_bytes(const Model& m, const Kernels& k, const EngineOptions& o) {
     const PassLimits limits = pass_limits(o);
     return Cache::bytes(k, m.config, cache_positions(o), o.cache.value_or(k.cache_format)) +
-           Runner::bytes(m, k, limits);
+           Runner::bytes(m, k, limits) + k.sample_bytes(limits.outputs, m.config.vocabulary);
 }
 
 }  // namespace alia

@@ -27,7 +27,6 @@ struct Engine::State {
     std::vector<float> rows;        // of logits that events point to; its memory is taken once
     std::vector<float> row;         // that a sampler fetched
     std::vector<std::byte> states;  // hidden states, on their way
-    Buffer chosen_row;              // on the device
     Jobs done;                      // their events point to them until the next step
     bool ended = false;             // jobs have ended since waiting ones were last looked at
     int choosing = 0;               // jobs that wait for a choice

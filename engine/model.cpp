@@ -6,6 +6,7 @@
 
 #include "engine/quantised.h"
 #include "engine/synthetic.h"
+#include "engine/workers.h"
 
 namespace alia {
 namespace {
@@ -179,10 +180,19 @@ class Builder {
         if (source.quantised)
             convert_rows(*source.quantised, 0, t.rows, static_cast<std::byte*>(t.data), model.threads);
         else
-            for (int64_t i = 0; i < t.rows; ++i) std::memcpy(t.row<char>(i), row(source, i), size_t(t.stride));
+            copy_rows(t, source);
         forget(source);
         told(bytes);
         return t;
+    }
+
+    // Reading the file's pages is what takes time.
+    void copy_rows(Tensor t, const Source& source) {
+        const int64_t strip = std::max<int64_t>((4 << 20) / t.stride, 1);
+        run_workers(model.threads, (t.rows + strip - 1) / strip, [&](int64_t s) {
+            for (int64_t i = s * strip; i < std::min(t.rows, (s + 1) * strip); ++i)
+                std::memcpy(t.row<char>(i), row(source, i), size_t(t.stride));
+        });
     }
 
     void draw(Tensor w) { kernels.draw(model.device->stream, w, model.buffers.size()); }
@@ -326,11 +336,12 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
     auto device = Device::open(options.device, {.threads = options.threads, .pin = options.pin});
 
     const Model outline = outline_model(checkpoint, device->kernels);
-    const int64_t bytes = outline.weight_bytes(), room = available_memory(*device), host = available_memory();
-    if (room > 0 && bytes - outline.host_bytes > room)
+    const int64_t bytes = outline.weight_bytes(), own = bytes - outline.host_bytes + device->kernels.staging_bytes,
+                  room = available_memory(*device), host = available_memory();
+    if (room > 0 && own > room)
         fail(Status::out_of_memory, {path},
-             "its weights take %.1f GiB of %s and %.1f GiB are available; see `alia plan`",
-             double(bytes - outline.host_bytes) / (1 << 30), device->kernels.name, double(room) / (1 << 30));
+             "its weights take %.1f GiB of %s and %.1f GiB are available; see `alia plan`", double(own) / (1 << 30),
+             device->kernels.name, double(room) / (1 << 30));
     if (host > 0 && outline.host_bytes > host)
         fail(Status::out_of_memory, {path}, "its embedding table takes %.1f GiB of the host and %.1f GiB are available",
              double(outline.host_bytes) / (1 << 30), double(host) / (1 << 30));

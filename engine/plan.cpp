@@ -16,13 +16,14 @@ MemoryPlan plan_memory(const std::string& path, const ModelOptions& model_option
     MemoryPlan plan{.device = k.name, .items = {}, .available = available_memory(*device)};
     for (auto [format, bytes] : m.weights) {
         const int64_t host = format == m.embed.format ? m.host_bytes : 0;
-        plan.items.push_back({std::string("weights ") + info(format).name, bytes - host});
+        const int64_t frequencies = format == Format::F32 ? m.rope.pairs * int64_t(sizeof(double)) : 0;
+        plan.items.push_back({std::string("weights ") + info(format).name, bytes - host + frequencies});
     }
     plan.items.push_back(
         {std::string("KV cache ") + info(cache).name, Cache::bytes(k, m.config, cache_positions(o), cache)});
     plan.items.push_back({"scratch", Runner::bytes(m, k, limits)});
-    if (const int64_t own = k.overhead_bytes(limits.outputs, m.config.vocabulary))
-        plan.items.push_back({"staging and sampling", own});
+    plan.items.push_back(
+        {"staging and sampling", k.staging_bytes + k.sample_bytes(limits.outputs, m.config.vocabulary)});
     if (m.host_bytes) {
         plan.items.push_back({"embeddings on the host", m.host_bytes, true});
         plan.host_total = m.host_bytes;

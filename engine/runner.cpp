@@ -68,6 +68,11 @@ Runner::Runner(Device& device, const Model& model, const PassLimits& limits)
       memory(device, arena_bytes(model, device.kernels, limits)),
       staging(size_t(Arrays::count(limits))) {}
 
+Tensor Runner::room_for_row() const {
+    const int64_t columns = model.config.vocabulary;
+    return {memory.data(), 1, columns, columns * int64_t(sizeof(float))};
+}
+
 Rows Runner::run(const Cache& cache, Role role, std::span<const Work> work, Observer observer) {
     const Arrays host(staging.data(), limits);
     const int size =

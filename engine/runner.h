@@ -35,6 +35,9 @@ class Runner {
     // succeeded.
     Rows run(const Cache&, Role, std::span<const Work> work, Observer = {});
 
+    // One row of logits between runs, uninitialised: what the last run gave is over.
+    Tensor room_for_row() const;
+
     // Bytes that a Runner of these limits takes. The model may be an outline.
     static int64_t bytes(const Model&, const Kernels&, const PassLimits&);
 

@@ -27,7 +27,8 @@ void* allocate(Stream*, int64_t bytes, Home) {
 void release(Stream*, void* memory, Home) { std::free(memory); }
 
 int64_t free_bytes(Stream*) { return -1; }
-int64_t overhead_bytes(int64_t, int64_t) { return 0; }
+int64_t sample_bytes(int64_t, int64_t) { return 0; }
+void reserve(Stream*, int64_t, int64_t) {}
 
 void copy(Stream*, void* to, const void* from, int64_t bytes) {
     if (bytes > 0) std::memcpy(to, from, size_t(bytes));

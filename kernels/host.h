@@ -7,7 +7,8 @@ namespace alia::host {
 void* allocate(Stream*, int64_t bytes, Home);  // 64-byte aligned; fails with out_of_memory
 void release(Stream*, void* memory, Home);
 int64_t free_bytes(Stream*);
-int64_t overhead_bytes(int64_t rows, int64_t columns);
+int64_t sample_bytes(int64_t rows, int64_t columns);
+void reserve(Stream*, int64_t rows, int64_t columns);
 // `draw` in memory of the host, through the table's own `pack` where w is packed.
 void draw(Stream*, Tensor w, uint64_t seed, decltype(Kernels::pack) pack);
 void copy(Stream*, void* to, const void* from, int64_t bytes);

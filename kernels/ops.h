@@ -92,12 +92,15 @@ struct Kernels {
     Format operand_format;  // of what `linear` and `linear_glu` read and `norm`, `add_norm`, `attend` and `glu` write
     bool host_embeddings;   // rows of an embedding table are best left in host memory, in the format's own layout
     bool replays;  // `run` repeats passes of one key without a call: batches are worth rounding up to few sizes
+    int64_t staging_bytes;  // of Home::device that a stream takes by itself once it packs or draws weights
 
     Stream* (*open)(const DeviceOptions&);
     void (*close)(Stream*);
     int64_t (*free_bytes)(Stream*);  // that Home::device has; -1 where it is the host's memory
-    // Of Home::device that a stream takes by itself, where `sample` is called with so many rows and columns.
-    int64_t (*overhead_bytes)(int64_t rows, int64_t columns);
+    // Of Home::device that a stream takes by itself for calls of `sample` with at most so many rows and columns, and
+    // taking it: from then on `sample`, `write` and `read` take no memory. Fails with out_of_memory.
+    int64_t (*sample_bytes)(int64_t rows, int64_t columns);
+    void (*reserve)(Stream*, int64_t rows, int64_t columns);
     void* (*allocate)(Stream*, int64_t bytes, Home);  // 64-byte aligned; fails with out_of_memory
     void (*release)(Stream*, void*, Home);
     void (*write)(Stream*, void* to, const void* host, int64_t bytes);

@@ -2,6 +2,7 @@
 // beside a request, replayed passes, and calls of the runtime that fail.
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <random>
 
 #include "tests/files.h"
@@ -176,7 +177,207 @@ TEST_CASE("CUDA: requests give the same tokens beside others as alone, by replay
     }
 }
 
+namespace {
+
+std::vector<int32_t> counting(int count, int first = 0) {
+    std::vector<int32_t> ids;
+    for (int i = 0; i < count; ++i) ids.push_back((first + i * 11) % 90);
+    return ids;
+}
+
+Request ask(std::vector<int32_t> prompt, uint64_t sequence = 0, int64_t tokens = 6) {
+    return {.prompt = std::move(prompt),
+            .sampling = {.temperature = 1, .frequency = 0.3, .seed = 5},
+            .max_tokens = tokens,
+            .ignore_eos = true,
+            .sequence = sequence};
+}
+
+}  // namespace
+
+TEST_CASE("CUDA: an embedding table on the host has the file's rows, whichever thread copied them") {
+    constexpr int64_t vocabulary = 9001, hidden = 128, kv = 64;  // 4.6 MB in F32
+    const Folder folder;
+    folder.write("config.json",
+                 R"({"architectures":["LlamaForCausalLM"],"hidden_size":128,"intermediate_size":128,"vocab_size":9001,)"
+                 R"("num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":1,"rms_norm_eps":1e-05,)"
+                 R"("max_position_embeddings":64,"rope_theta":10000.0,"eos_token_id":2,"tie_word_embeddings":false})");
+    std::string header = "{", data;
+    auto add = [&](const std::string& name, const char* type, std::vector<int64_t> shape, int64_t bytes) {
+        const std::string start = std::to_string(data.size());
+        data.resize(data.size() + size_t(bytes));
+        header += (header.size() > 1 ? ",\"" : "\"") + name + R"(":{"dtype":")" + type + R"(","shape":[)" +
+                  std::to_string(shape[0]) + (shape.size() > 1 ? "," + std::to_string(shape[1]) : "") +
+                  R"(],"data_offsets":[)" + start + "," + std::to_string(data.size()) + "]}";
+    };
+    add("model.embed_tokens.weight", "F32", {vocabulary, hidden}, vocabulary * hidden * 4);
+    for (int64_t i = 0; i < vocabulary; ++i) {
+        const float number = float(i);
+        std::memcpy(&data[size_t(i * hidden * 4)], &number, sizeof number);
+    }
+    for (auto [name, rows] : std::map<std::string, int64_t>{{"self_attn.q_proj", hidden},
+                                                            {"self_attn.k_proj", kv},
+                                                            {"self_attn.v_proj", kv},
+                                                            {"self_attn.o_proj", hidden},
+                                                            {"mlp.gate_proj", hidden},
+                                                            {"mlp.up_proj", hidden},
+                                                            {"mlp.down_proj", hidden}})
+        add("model.layers.0." + name + ".weight", "BF16", {rows, hidden}, 2 * rows * hidden);
+    for (const char* name : {"model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm", "model.norm"})
+        add(name + std::string(".weight"), "BF16", {hidden}, 2 * hidden);
+    add("lm_head.weight", "BF16", {vocabulary, hidden}, 2 * vocabulary * hidden);
+    folder.write("model.safetensors", safetensors(header + "}", data));
+    const auto model = load_model(folder.path, {.device = "cuda:0", .threads = 3});
+    CHECK(model->host_bytes == vocabulary * hidden * 4);
+    int64_t same = 0;
+    for (int64_t i = 0; i < vocabulary; ++i) same += *model->embed.row(i) == float(i) && model->embed.row(i)[1] == 0;
+    CHECK(same == vocabulary);
+}
+
+TEST_CASE("CUDA: pages that are shared and sequences that are preempted change no token") {
+    const auto model = load("alia");
+    const Request a = ask(counting(61)), b = ask(counting(61, 1)), c = ask(counting(66), 0, 2);
+    auto alone = [&](const Request& r) {
+        Engine engine(model, {.context = 128});
+        return generate(engine, r);
+    };
+    const auto right = alone(c);
+    Engine few(model, {.context = 128, .positions = 192, .sequences = 2});  // a and b want four pages together
+    CHECK(together(few, {a, b}) == std::vector{alone(a), alone(b)});
+    CHECK(few.counters().preemptions > 0);
+    Engine sharing(model, {.context = 128});
+    for (bool again : {false, true}) {
+        CHECK(generate(sharing, c) == right);
+        CHECK(sharing.counters().cached_tokens == (again ? page_positions : 0));
+    }
+}
+
+TEST_CASE("CUDA: a conversation goes on where it was, whether it stayed, was forked, cut, or saved and restored") {
+    const auto model = load("alia");
+    Engine engine(model, {.context = 128, .positions = 512}), other(model, {.context = 128, .chunk = 7});
+    const uint64_t a = engine.make_sequence();
+    const auto first = generate(engine, ask(counting(62), a));
+    const uint64_t b = engine.fork(a), c = other.restore(engine.save(a));
+    const auto expected = generate(engine, ask(counting(9, 3), a));
+    CHECK(generate(engine, ask(counting(9, 3), b)) == expected);
+    CHECK(generate(other, ask(counting(9, 3), c)) == expected);
+    CHECK(other.counters().prompt_tokens < 62);  // a page came with the state
+    engine.truncate(b, 62);
+    CHECK(generate(engine, ask({}, b)) == first);
+}
+
 #ifndef ALIA_CARD
+// Of the card's memory and of pinned memory; what the driver takes for a pass that is kept is its own.
+TEST_CASE("CUDA: no step takes memory, whatever its requests ask of sampling and however many pages there are") {
+    const auto model = load("alia");
+    Engine engine(model, {.context = 163840, .sequences = 8, .chunk = 16});
+    const int64_t before = emulated::allocations();
+    for (int i = 0; i < 8; ++i) {
+        Request r{.prompt = std::vector<int32_t>(size_t(1 + i), 7), .max_tokens = 4, .ignore_eos = true};
+        r.sampling = {.temperature = 1, .top_p = 0.99, .repetition = 1.2, .frequency = 0.2, .presence = 0.1};
+        for (int32_t t = 0; t < 60; ++t) r.sampling.bias.push_back({t, 0.5f});
+        r.min_tokens = 2;
+        r.stop = {1, 2, 3};
+        r.choose = i == 2;
+        engine.submit(r);
+    }
+    const std::vector<float> logits(size_t(model->config.vocabulary));
+    int tokens = 0, choices = 0;
+    while (!engine.idle())
+        for (const Event& e : engine.step()) {
+            tokens += e.kind == Event::Kind::token;
+            if (e.kind != Event::Kind::choice) continue;
+            ++choices;
+            engine.choose(e.request, e.completion, logits);
+        }
+    CHECK(tokens >= 6);
+    CHECK(choices >= 2);
+    CHECK(emulated::allocations() == before);
+}
+
+// Calls of prompts, of passes that are called, kept (by an engine that is new) and replayed, and of sampling.
+TEST_CASE(
+    "CUDA: a call that fails in the middle of a step: a typed error, and the next step goes on to the same answer") {
+    const auto model = load("alia");
+    const Request request{.prompt = {1, 2, 3},
+                          .sampling = {.temperature = 1, .repetition = 1.2, .seed = 4},
+                          .max_tokens = 3,
+                          .ignore_eos = true};
+    auto open = [&] { return std::make_unique<Engine>(model, EngineOptions{.context = 64}); };
+    emulated::reset();
+    const emulated::Alive none = emulated::alive();
+    auto engine = open();
+    const int64_t before = emulated::calls();
+    const auto expected = generate(*engine, request);
+    const int64_t calls = emulated::calls() - before;
+    // Steps grow by 1 for so many calls; 0 fails each one in turn.
+    const long growth = from_environment("ALIA_FAULT_STEP", 8);
+    int64_t rounds = 0, failed = 0;
+    for (int64_t n = 0; n < calls; n += growth ? 1 + n / growth : 1, ++rounds) {
+        if (rounds % 2 == 0) engine = open();
+        const bool memory = rounds / 2 % 2;
+        INFO("call " << n << " of " << calls);
+        engine->submit(request);
+        emulated::fail_call(n, memory ? 2 : 701, false);  // no memory; a launch without resources
+        std::vector<int32_t> tokens;
+        std::vector<Error> errors;
+        while (!engine->idle() && errors.size() < 2) {
+            try {
+                for (const Event& e : engine->step())
+                    if (e.kind == Event::Kind::token) tokens.push_back(e.token);
+            } catch (const Error& e) {
+                errors.push_back(e);
+            }
+        }
+        emulated::reset();
+        REQUIRE(errors.size() <= 1);
+        for (const Error& e : errors) CHECK(e.status == (memory ? Status::out_of_memory : Status::internal));
+        failed += int64_t(errors.size());
+        CHECK(tokens == expected);
+    }
+    CHECK(failed > rounds / 2);
+    engine.reset();
+    CHECK(emulated::alive() == none);
+}
+
+TEST_CASE("CUDA: a card that is lost in a step: every later call says so, and everything can be freed") {
+    emulated::reset();
+    const emulated::Alive none = emulated::alive();
+    auto model = load("alia");
+    auto engine = std::make_unique<Engine>(model, EngineOptions{.context = 64}),
+         other = std::make_unique<Engine>(model, EngineOptions{.context = 64});
+    const Request request{.prompt = {1, 2, 3}, .max_tokens = 3, .ignore_eos = true};
+    const uint64_t sequence = engine->make_sequence();
+    const auto saved = engine->save(sequence);
+    other->submit(request);
+    engine->submit(request);
+    engine->step();
+    emulated::fail_call(20, 700, true);
+    auto lost = [](auto&& f) {
+        const Error e = error_of(f);
+        CHECK(e.status == Status::device_lost);
+        CHECK(std::string(e.message).find("in a new process") != std::string::npos);
+    };
+    for (int i = 0; i < 2; ++i) {
+        lost([&] { engine->step(); });
+        lost([&] { engine->submit(request); });
+        lost([&] { engine->make_sequence(); });
+        lost([&] { engine->fork(sequence); });
+        lost([&] { engine->save(sequence); });
+        lost([&] { engine->restore(saved); });
+        lost([&] { other->step(); });
+        lost([&] { model->device->kernels.free_bytes(model->device->stream); });
+        lost([&] { Engine(model, {.context = 64}); });
+        lost([&] { load("alia"); });
+        lost([&] { Device::open("cuda"); });
+    }
+    CHECK(!engine->idle());
+    CHECK(engine->tokens(sequence).empty());
+    engine.reset(), other.reset(), model.reset();
+    CHECK(emulated::alive() == none);
+    emulated::reset();
+}
+
 TEST_CASE("CUDA: every call of the runtime fails once: a typed error, no leak, and the same answer afterwards") {
     Request request;
     request.prompt = {1, 2, 3, 4, 5};
@@ -215,6 +416,19 @@ TEST_CASE("CUDA: every call of the runtime fails once: a typed error, no leak, a
     }
     CHECK(failed > 30);
     CHECK(answer() == expected);
+}
+
+TEST_CASE("CUDA: code that a card or its driver does not take is a sentence") {
+    const auto device = Device::open("cuda:0");
+    auto why = [&](int error) {
+        emulated::fail_call(1, error, false);  // the call after asking for the thread's card
+        const Error e = error_of([&] { device->kernels.free_bytes(device->stream); });
+        CHECK(e.status == Status::device_unavailable);
+        return std::string(e.message);
+    };
+    CHECK(why(209).find("-DALIA_CUDA_ARCHS=90") != std::string::npos);
+    CHECK(why(222).find("update the driver") != std::string::npos);
+    CHECK(device->kernels.free_bytes(device->stream) > 0);
 }
 
 TEST_CASE("CUDA: machines that cannot run it are told so in a sentence") {

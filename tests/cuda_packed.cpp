@@ -3,6 +3,9 @@
 
 #include "tests/catch.h"
 #include "tests/on_device.h"
+#ifndef ALIA_CARD
+#include "tests/emulated/emulated.h"
+#endif
 
 using namespace alia;
 using namespace alia::test;
@@ -46,6 +49,23 @@ struct Weights {
 };
 
 }  // namespace
+
+#ifndef ALIA_CARD
+TEST_CASE("CUDA: weights come by a stream of their own, and are laid out once they have come") {
+    const auto cuda = open_cuda();
+    emulated::options.stream_waits = false;
+    try {
+        const Weights w(*cuda, Format::BF16, 3, 16);
+        get<uint8_t>(*cuda, w.memory.data(), w.memory.size());
+        CHECK(false);
+    } catch (const Error& e) {
+        CHECK(e.status == Status::device_lost);
+        CHECK(emulated::reports().at(0).find("never written") != std::string::npos);
+    }
+    emulated::options.stream_waits = true;
+    emulated::reset();
+}
+#endif
 
 TEST_CASE("CUDA: rows of packed tables are those that were uploaded, in every format") {
     auto ref = Device::open("ref"), cuda = open_cuda();

@@ -85,17 +85,45 @@ TEST_CASE("CUDA: ALIA-40b in BF16 with 4,096 positions fits a card of 80 GB, and
 }
 
 TEST_CASE("CUDA: ALIA-40b in four bits with 4,096 positions fits a card of 24 GB") {
-    const Folder folder;
-    const auto device = Device::open("cuda:0");
-    const Kernels& k = device->kernels;
-    const Model m = outline_model(open_checkpoint(write_alia(folder)), k);
-    int64_t bytes = 97 * hidden * int64_t(sizeof(float));
-    auto add = [&](const Weight& w) {
-        for (const Piece& piece : w) bytes += k.packed_bytes(Format::Q4_0, piece.rows, piece.columns);
+    auto plan = [](double memory) {
+        const Card card(memory);
+        return plan_memory("synthetic:alia-40b:q4_0", {.device = "cuda:0"}, {.context = 4096});
     };
-    for (const Layer& layer : m.layers) add(layer.qkv), add(layer.o), add(layer.gate_up), add(layer.down);
-    add(m.head);
-    bytes +=
-        engine_bytes(m, k, {.context = 4096}) + k.overhead_bytes(pass_limits({.context = 4096}).outputs, vocabulary);
-    CHECK(double(bytes) / gib < 23.6 - 0.5);  // what an RTX 4090 shows, less what a process's context takes
+    const MemoryPlan fits = plan(23.6 - 0.5);  // what an RTX 4090 shows, less what a process's context takes
+    CHECK(fits.total <= fits.available);
+    CHECK(fits.fits() == (fits.host_total <= fits.host_available));
+    CHECK(bytes_of(fits, "weights Q4_0") > 20e9);
+    CHECK(!plan(double(fits.total) / gib - 0.01).fits());
+}
+
+TEST_CASE(
+    "CUDA: a card with what the plan says, and not a byte more, loads and answers; one with a byte less does not") {
+    const ModelOptions model_options{.device = "cuda:0", .threads = 1};
+    const EngineOptions options{.context = 128, .sequences = 2, .chunk = 16, .logit_rows = 2};
+    const Request request{.prompt = {1, 2, 3},
+                          .sampling = {.temperature = 1, .repetition = 1.1, .seed = 3},
+                          .max_tokens = 4,
+                          .ignore_eos = true};
+    for (const std::string path : {"synthetic:tiny:q4_0", "synthetic:tiny:bf16"}) {
+        INFO(path);
+        const Card plenty(1);
+        const auto expected = [&] {
+            Engine engine(load_model(path, model_options), options);
+            return generate(engine, request);
+        }();
+        CHECK(expected.size() == 4);
+        const int64_t total = plan_memory(path, model_options, options).total;
+        emulated::machine.memory = size_t(total);
+        {
+            const auto model = load_model(path, model_options);
+            Engine engine(model, options);
+            CHECK(generate(engine, request) == expected);
+            CHECK(model->device->kernels.free_bytes(model->device->stream) == 0);
+        }
+        CHECK(plan_memory(path, model_options, options).fits());
+        emulated::machine.memory = size_t(total - 1);
+        CHECK(!plan_memory(path, model_options, options).fits());
+        const auto model = load_model(path, model_options);
+        CHECK(error_of([&] { Engine(model, options); }).status == Status::out_of_memory);
+    }
 }

@@ -3,6 +3,9 @@
 
 #include "tests/catch.h"
 #include "tests/on_device.h"
+#ifndef ALIA_CARD
+#include "tests/emulated/emulated.h"
+#endif
 
 using namespace alia;
 using namespace alia::test;
@@ -57,6 +60,33 @@ TEST_CASE("CUDA: candidates, log-sums and draws are the reference's") {
                 REQUIRE((mask[size_t(t / 32)] >> t % 32 & 1 || after[size_t(n + t)] < -1e30 || n == 1));
         }
 }
+
+#ifndef ALIA_CARD
+TEST_CASE("CUDA: room that was reserved is enough for every row with a mask and all of its logits changed") {
+    auto ref = Device::open("ref"), cuda = open_cuda();
+    constexpr int64_t rows = 5, columns = 300;
+    HostRows logits(rows, columns);
+    randomise(logits, rng);
+    const DeviceRows same(*cuda, logits);
+    std::vector<LogitChange> changes;
+    for (int32_t t = 0; t < columns; ++t) changes.push_back({t, 1.5f, float(t % 7) / 8});
+    const std::vector<uint32_t> mask((columns + 31) / 32, 0x7FFFFFFE);
+    std::vector<SampleRow> records;
+    for (int i = 0; i < rows; ++i)
+        records.push_back({.changes = changes.data(),
+                           .change_count = i == 2 ? 3 : int(columns) - i % 2,
+                           .mask = mask.data(),
+                           .seed = rng(),
+                           .position = uint64_t(i)});
+    std::vector<SampleResult> x(rows), y(rows);
+    ref->kernels.sample(nullptr, x.data(), logits, records.data());
+    cuda->kernels.reserve(cuda->stream, rows, columns);
+    const int64_t before = emulated::allocations();
+    cuda->kernels.sample(cuda->stream, y.data(), same, records.data());
+    CHECK(emulated::allocations() == before);
+    for (size_t i = 0; i < rows; ++i) check_result(y[i], x[i]);
+}
+#endif
 
 TEST_CASE("CUDA: a vocabulary of 256,000") {
     auto ref = Device::open("ref"), cuda = open_cuda();

@@ -71,6 +71,20 @@ TEST_CASE("a fault loses the device until it is reset; a call fails as asked") {
     CHECK(cudaDeviceSynchronize() == cudaSuccess);
 }
 
+TEST_CASE("work on another stream is done late, too: a wait for it that is missing shows") {
+    for (bool waits : {true, false}) {
+        emulated::reset();
+        options.stream_waits = waits;
+        const emulated::Alive before = emulated::alive();
+        emulated::sum_copied();
+        CHECK(emulated::reports().empty() == waits);
+        if (!waits) CHECK(emulated::reports().at(0).find("never written") != std::string::npos);
+        CHECK(emulated::alive() == before);
+    }
+    options = {};
+    emulated::reset();
+}
+
 TEST_CASE("work on a stream is done late: a pinned buffer that changes too early shows") {
     emulated::reset();
     cudaStream_t s;

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/launch.h"
@@ -12,7 +13,8 @@
 namespace alia::cuda {
 namespace {
 
-constexpr int least_capability = 80;  // mma of bf16 and asynchronous copies
+constexpr int least_capability = 80;        // mma of bf16 and asynchronous copies
+constexpr int64_t write_bytes = 256 << 10;  // that `write` copies at once
 
 // After these the runtime gives the same error to every later call of the process's context.
 bool sticky(cudaError_t e) {
@@ -24,12 +26,18 @@ bool sticky(cudaError_t e) {
     return false;
 }
 
-// How many cards there are; a sentence in `why` where that is none.
+// How many cards there are, -1 after a fault lost them; a sentence in `why` where there is none to use.
 int count_cards(char (&why)[300]) {
     int cards = 0, driver = 0, runtime = 0;
     const cudaError_t e = cudaGetDeviceCount(&cards);
     if (e == cudaSuccess && cards > 0) return cards;
     cudaGetLastError();
+    if (sticky(e)) {
+        std::snprintf(why, sizeof why,
+                      "an earlier fault lost the cards of this process (%s): open it in a new process, or use \"cpu\"",
+                      cudaGetErrorName(e));
+        return -1;
+    }
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     if (driver == 0)
@@ -81,34 +89,24 @@ void destroy(Queue* q) {
     int before = -1;
     cudaGetDevice(&before);
     cudaSetDevice(q->ordinal);
-    if (q->stream) cudaStreamSynchronize(q->stream);
+    for (cudaStream_t s : {q->copies, q->stream})
+        if (s) cudaStreamSynchronize(s);
     forget_replays(*q);
-    sample_release(*q);
-    for (Slot& s : q->slots) {
-        if (s.done) cudaEventDestroy(s.done);
-        if (s.host) cudaFreeHost(s.host);
-        if (s.device) cudaFree(s.device);
+    auto free_room = [](const Room& r) {
+        if (r.host) cudaFreeHost(r.host);
+        if (r.device) cudaFree(r.device);
+    };
+    free_room(q->sample_room);
+    for (const Slot& s : q->slots) {
+        for (cudaEvent_t e : {s.done, s.copied})
+            if (e) cudaEventDestroy(e);
+        free_room(s);
     }
-    if (q->stream) cudaStreamDestroy(q->stream);
+    for (cudaStream_t s : {q->copies, q->stream})
+        if (s) cudaStreamDestroy(s);
     if (before >= 0) cudaSetDevice(before);
     cudaGetLastError();
     delete q;
-}
-
-// Grows a slot's two rooms; what it held is over.
-void grow(Queue& q, Slot& s, int64_t host_bytes, int64_t device_bytes) {
-    if (s.host_bytes < host_bytes) {
-        if (s.host) check(q, cudaFreeHost(s.host), "cudaFreeHost");
-        s.host = nullptr, s.host_bytes = 0;
-        check(q, cudaHostAlloc(&s.host, size_t(host_bytes), cudaHostAllocDefault), "cudaHostAlloc");
-        s.host_bytes = host_bytes;
-    }
-    if (s.device_bytes < device_bytes) {
-        if (s.device) check(q, cudaFree(s.device), "cudaFree");
-        s.device = nullptr, s.device_bytes = 0;
-        check(q, cudaMalloc(&s.device, size_t(device_bytes)), "cudaMalloc");
-        s.device_bytes = device_bytes;
-    }
 }
 
 }  // namespace
@@ -118,7 +116,7 @@ extern const Kernels table;
 const Kernels& find(std::string_view name, int& ordinal) {
     char why[300];
     const int cards = count_cards(why);
-    if (cards == 0) fail(Status::device_unavailable, "%s", why);
+    if (cards <= 0) fail(cards < 0 ? Status::device_lost : Status::device_unavailable, "%s", why);
     if (name == "cuda") {
         for (int i = 0; i < cards; ++i)
             if (capability_of(i) >= least_capability) {
@@ -186,8 +184,12 @@ void check(Queue& q, cudaError_t e, const char* what) {
     if (e == cudaErrorNoKernelImageForDevice)
         fail(Status::device_unavailable,
              "this build has no code for cuda:%d, of compute capability %d.%d: build it with -DALIA_CUDA_ARCHS=%d, or "
-             "use "
-             "\"cpu\"",
+             "use \"cpu\"",
+             q.ordinal, q.capability / 10, q.capability % 10, q.capability);
+    if (e == cudaErrorUnsupportedPtxVersion)
+        fail(Status::device_unavailable,
+             "this build has only PTX for cuda:%d, of compute capability %d.%d, and the driver is too old to compile "
+             "it: update the driver, build with -DALIA_CUDA_ARCHS=%d, or use \"cpu\"",
              q.ordinal, q.capability / 10, q.capability % 10, q.capability);
     const Status status = e == cudaErrorMemoryAllocation                                    ? Status::out_of_memory
                           : e == cudaErrorNoDevice || e == cudaErrorDevicesUnavailable      ? Status::device_unavailable
@@ -197,7 +199,8 @@ void check(Queue& q, cudaError_t e, const char* what) {
 }
 
 Current::Current(Queue& q) {
-    if (q.lost) fail(Status::device_lost, "cuda:%d was lost earlier (%s)", q.ordinal, q.loss);
+    if (q.lost)
+        fail(Status::device_lost, "cuda:%d was lost earlier (%s): open it again in a new process", q.ordinal, q.loss);
     int now = 0;
     check(q, cudaGetDevice(&now), "cudaGetDevice");
     if (now == q.ordinal) return;
@@ -208,13 +211,27 @@ Current::~Current() {
     if (before >= 0) cudaSetDevice(before);
 }
 
+void grow(Queue& q, Room& r, int64_t host_bytes, int64_t device_bytes) {
+    if (r.host_bytes < host_bytes) {
+        void* old = std::exchange(r.host, nullptr);
+        r.host_bytes = 0;
+        if (old) check(q, cudaFreeHost(old), "cudaFreeHost");
+        check(q, cudaHostAlloc(&r.host, size_t(host_bytes), cudaHostAllocDefault), "cudaHostAlloc");
+        r.host_bytes = host_bytes;
+    }
+    if (r.device_bytes < device_bytes) {
+        void* old = std::exchange(r.device, nullptr);
+        r.device_bytes = 0;
+        if (old) check(q, cudaFree(old), "cudaFree");
+        check(q, cudaMalloc(&r.device, size_t(device_bytes)), "cudaMalloc");
+        r.device_bytes = device_bytes;
+    }
+}
+
 Slot& take_slot(Queue& q, int64_t host_bytes, int64_t device_bytes) {
     Slot& s = q.slots[q.next_slot];
     q.next_slot = (q.next_slot + 1) % int(std::size(q.slots));
-    if (s.done)
-        check(q, cudaEventSynchronize(s.done), "cudaEventSynchronize");
-    else
-        check(q, cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    check(q, cudaEventSynchronize(s.done), "cudaEventSynchronize");
     grow(q, s, host_bytes, device_bytes);
     return s;
 }
@@ -236,6 +253,10 @@ Stream* open(const DeviceOptions& o) {
     q->shared_bytes = attribute(*q, cudaDevAttrMaxSharedMemoryPerBlockOptin);
     q->code = code_capability(*q);
     check(*q, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    for (Slot& slot : q->slots) {
+        check(*q, cudaEventCreateWithFlags(&slot.done, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+        grow(*q, slot, write_bytes, 0);
+    }
     undo.q = nullptr;
     return reinterpret_cast<Stream*>(q);
 }
@@ -287,12 +308,11 @@ void release(Stream* s, void* memory, Home home) {
 // Through pinned memory, so that the caller may change its own as soon as this returns: whether the runtime would have
 // read it by then is not promised, and where the card reaches all host memory it need not have.
 void write(Stream* s, void* to, const void* host, int64_t bytes) {
-    constexpr int64_t least = 64 << 10, most = 4 << 20;  // of a slot
     Queue& q = queue(s);
     const Current current(q);
-    for (int64_t at = 0; at < bytes; at += most) {
-        const int64_t count = std::min(bytes - at, most);
-        Slot& slot = take_slot(q, std::max(count, least), 0);
+    for (int64_t at = 0; at < bytes; at += write_bytes) {
+        const int64_t count = std::min(bytes - at, write_bytes);
+        Slot& slot = take_slot(q, 0, 0);
         std::memcpy(slot.host, static_cast<const char*>(host) + at, size_t(count));
         check(q, cudaMemcpyAsync(static_cast<char*>(to) + at, slot.host, size_t(count), cudaMemcpyDefault, q.stream),
               "cudaMemcpyAsync");
@@ -313,10 +333,12 @@ const Kernels table = {
     .operand_format = Format::BF16,
     .host_embeddings = true,
     .replays = true,
+    .staging_bytes = staging_bytes,
     .open = open,
     .close = close,
     .free_bytes = free_bytes,
-    .overhead_bytes = overhead_bytes,
+    .sample_bytes = sample_bytes,
+    .reserve = reserve,
     .allocate = allocate,
     .release = release,
     .write = write,

@@ -7,17 +7,15 @@
 
 namespace alia::cuda {
 
-// What `sample` keeps between calls, as large as its largest call so far; sample_release (sample.cu) frees it.
-struct SampleRoom {
-    void *host = nullptr, *device = nullptr;  // host: pinned
+// Pinned memory of the host and memory of the device, side by side.
+struct Room {
+    void *host = nullptr, *device = nullptr;
     int64_t host_bytes = 0, device_bytes = 0;
 };
 
-// Pinned memory on its way to the device, and room there. It is free again when `done` has passed.
-struct Slot {
-    void *host = nullptr, *device = nullptr;
-    int64_t host_bytes = 0, device_bytes = 0;
-    cudaEvent_t done = nullptr;
+// A room for what is on its way to the device. It is free again when `done` has passed.
+struct Slot : Room {
+    cudaEvent_t done = nullptr, copied = nullptr;  // copied: of a slot that weights came by
 };
 
 // A pass that `run` has seen: without `exec` it is captured the next time, or never where that failed.
@@ -37,8 +35,9 @@ struct Queue {
     int shared_bytes = 0;   // that a block can have
     bool lost = false;      // a kernel failed: every later call says so, and only closing works
     const char* loss = "";  // the runtime's name of that error
-    SampleRoom sample_room;
+    Room sample_room;       // sample.cu
     Slot slots[4];
+    cudaStream_t copies = nullptr;  // that weights come by (upload.cu)
     int next_slot = 0;
     Replay replays[64];
     uint64_t runs = 0;
@@ -65,7 +64,9 @@ class Current {
     int before = -1;  // -1: nothing to restore
 };
 
-// The next slot, free and with room for so many bytes, 64-byte aligned. Whoever fills it records `done` on the stream.
+// Makes a room at least so large, 64-byte aligned; where it grows, what it held is over.
+void grow(Queue&, Room&, int64_t host_bytes, int64_t device_bytes);
+// The next slot, free and at least so large. Whoever fills it records `done` on the stream.
 Slot& take_slot(Queue&, int64_t host_bytes, int64_t device_bytes);
 
 struct Grid {

@@ -3,6 +3,7 @@
 // A row is cut into pieces of 8192 logits. A block finds a piece's best 256, sums and draw; one block a row merges
 // them. A logit and its token are one 64-bit key, in the order of candidates and never twice the same, so that the best
 // 256 are those from a threshold on, found bit by bit with counts alone.
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cuda/launch.h"
@@ -292,54 +293,38 @@ int64_t key_bytes(int64_t rows, int64_t columns) {
 int64_t result_bytes(int64_t rows) { return align(rows * int64_t(sizeof(SampleResult))); }
 int64_t mask_bytes(int64_t columns) { return align((columns + 31) / 32 * 4); }
 
-void reserve(Queue& q, int64_t host_bytes, int64_t device_bytes) {
-    SampleRoom& room = q.sample_room;
-    if (room.host_bytes < host_bytes) {
-        if (room.host) check(q, cudaFreeHost(room.host), "cudaFreeHost");
-        room.host = nullptr, room.host_bytes = 0;
-        check(q, cudaHostAlloc(&room.host, size_t(host_bytes), cudaHostAllocDefault), "cudaHostAlloc");
-        room.host_bytes = host_bytes;
+int64_t record_bytes(int64_t rows) { return align(rows * int64_t(sizeof(Record))); }
+int64_t change_bytes(int64_t count) { return align(count * int64_t(sizeof(LogitChange))); }
+// Records, masks, and changes of as many logits as a row has: where rows have more together, they go in turns.
+int64_t staged_bytes(int64_t rows, int64_t columns) {
+    return record_bytes(rows) + rows * (mask_bytes(columns) + align(1)) + change_bytes(columns);
+}
+
+// Where a call fails, what it has queued ends before the next one uses the room.
+struct Rest {
+    ~Rest() {
+        if (!ended) cudaStreamSynchronize(q.stream);
     }
-    if (room.device_bytes < device_bytes) {
-        if (room.device) check(q, cudaFree(room.device), "cudaFree");
-        room.device = nullptr, room.device_bytes = 0;
-        check(q, cudaMalloc(&room.device, size_t(device_bytes)), "cudaMalloc");
-        room.device_bytes = device_bytes;
-    }
-}
+    Queue& q;
+    bool ended = false;
+};
 
-}  // namespace
-
-// Changes come on top: they are few.
-int64_t sample_bytes(int64_t rows, int64_t columns) {
-    return part_bytes(rows, columns) + key_bytes(rows, columns) + result_bytes(rows) +
-           align(rows * int64_t(sizeof(Record))) + rows * mask_bytes(columns);
-}
-
-void sample_release(Queue& q) {
-    if (q.sample_room.host) cudaFreeHost(q.sample_room.host);
-    if (q.sample_room.device) cudaFree(q.sample_room.device);
-    q.sample_room = {};
-}
-
-void sample(Stream* s, SampleResult* results, Tensor logits, const SampleRow* rows) {
-    Queue& q = queue(s);
-    const Current current(q);
+// Rows whose changes together are no more than `columns`.
+void sample_rows(Queue& q, SampleResult* results, Tensor logits, const SampleRow* rows) {
     const int64_t n = logits.rows, columns = logits.columns;
-    if (n == 0) return;
-    int64_t staged = align(n * int64_t(sizeof(Record))), changes = 0;
+    int64_t staged = record_bytes(n), changes = 0;
     for (int64_t i = 0; i < n; ++i) {
         changes += rows[i].change_count;
-        staged += align(rows[i].change_count * int64_t(sizeof(LogitChange)));
+        staged += change_bytes(rows[i].change_count);
         if (rows[i].mask) staged += mask_bytes(columns);
     }
     const int64_t parts_at = staged, keys_at = parts_at + part_bytes(n, columns);
     const int64_t results_at = keys_at + key_bytes(n, columns);
-    reserve(q, staged > result_bytes(n) ? staged : result_bytes(n), results_at + result_bytes(n));
 
+    Rest rest{q};
     auto* host = static_cast<uint8_t*>(q.sample_room.host);
     auto* device = static_cast<uint8_t*>(q.sample_room.device);
-    int64_t at = align(n * int64_t(sizeof(Record)));
+    int64_t at = record_bytes(n);
     auto stage = [&](const void* from, int64_t bytes) {
         std::memcpy(host + at, from, size_t(bytes));
         const int64_t here = at;
@@ -377,7 +362,39 @@ void sample(Stream* s, SampleResult* results, Tensor logits, const SampleRow* ro
     check(q, cudaMemcpyAsync(host, out, size_t(n) * sizeof(SampleResult), cudaMemcpyDeviceToHost, q.stream),
           "cudaMemcpyAsync");
     check(q, cudaStreamSynchronize(q.stream), "cudaStreamSynchronize");
+    rest.ended = true;
     std::memcpy(results, host, size_t(n) * sizeof(SampleResult));
+}
+
+void take_room(Queue& q, int64_t rows, int64_t columns) {
+    grow(q, q.sample_room, std::max(staged_bytes(rows, columns), result_bytes(rows)), sample_bytes(rows, columns));
+}
+
+}  // namespace
+
+int64_t sample_bytes(int64_t rows, int64_t columns) {
+    return staged_bytes(rows, columns) + part_bytes(rows, columns) + key_bytes(rows, columns) + result_bytes(rows);
+}
+
+void reserve(Stream* s, int64_t rows, int64_t columns) {
+    Queue& q = queue(s);
+    const Current current(q);
+    take_room(q, rows, columns);
+}
+
+void sample(Stream* s, SampleResult* results, Tensor logits, const SampleRow* rows) {
+    Queue& q = queue(s);
+    const Current current(q);
+    take_room(q, logits.rows, logits.columns);
+    for (int64_t first = 0, end; first < logits.rows; first = end) {
+        int64_t changes = rows[first].change_count;
+        for (end = first + 1; end < logits.rows && changes + rows[end].change_count <= logits.columns; ++end)
+            changes += rows[end].change_count;
+        Tensor some = logits;
+        some.data = logits.row(first);
+        some.rows = end - first;
+        sample_rows(q, results + first, some, rows + first);
+    }
 }
 
 }  // namespace alia::cuda

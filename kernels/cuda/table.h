@@ -19,7 +19,7 @@ void run(Stream*, uint64_t key, void (*pass)(void*), void* context);
 void forget_replays(Queue&);  // never fails
 
 // upload.cu
-int64_t overhead_bytes(int64_t rows, int64_t columns);
+constexpr int64_t slot_bytes = 16 << 20, staging_bytes = 4 * slot_bytes;  // of a queue that packs
 void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
 void draw(Stream*, Tensor w, uint64_t seed);
 
@@ -71,9 +71,9 @@ void rows(Stream*, Tensor y, Tensor x, const int32_t* index);
 void columns(Stream*, Tensor y, Tensor x, const int32_t* index);
 
 // sample.cu
+int64_t sample_bytes(int64_t rows, int64_t columns);
+void reserve(Stream*, int64_t rows, int64_t columns);
 void sample(Stream*, SampleResult* results, Tensor logits, const SampleRow*);
-void sample_release(Queue&);                          // before the queue is closed; never fails
-int64_t sample_bytes(int64_t rows, int64_t columns);  // device memory that a call keeps, for the plan
 
 // roofs.cu
 Roofs measure(Stream*);

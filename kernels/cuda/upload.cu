@@ -1,5 +1,5 @@
-// Weights from the host: rows are gathered into pinned memory, copied, and laid out on the device, slot by slot, so
-// that gathering, copying and laying out go on at once.
+// Weights from the host: rows are gathered into pinned memory, copied by a stream of their own, and laid out on the
+// device, slot by slot, so that gathering, copying and laying out go on at once.
 #include <algorithm>
 
 #include "kernels/cuda/gather.h"
@@ -10,25 +10,36 @@
 namespace alia::cuda {
 namespace {
 
-constexpr int64_t slot_bytes = 16 << 20;
+// Slots have all of their size from the first use on, or that of pack_rows rows that are larger.
+Slot& take_staging(Queue& q, bool host, int64_t bytes) {
+    static_assert(staging_bytes == std::size(Queue().slots) * slot_bytes);
+    const int64_t most = std::max(bytes, slot_bytes);
+    Slot& slot = take_slot(q, host ? most : 0, most);
+    if (host && !q.copies)
+        check(q, cudaStreamCreateWithFlags(&q.copies, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    if (host && !slot.copied)
+        check(q, cudaEventCreateWithFlags(&slot.copied, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    return slot;
+}
+// So many rows of `bytes` each take a slot.
+int64_t rows_at_once(int64_t bytes) {
+    return std::max<int64_t>(slot_bytes / std::max<int64_t>(bytes, 1) / pack_rows, 1) * pack_rows;
+}
 
 }  // namespace
-
-int64_t overhead_bytes(int64_t rows, int64_t columns) {
-    return int64_t(std::size(Queue().slots)) * slot_bytes + sample_bytes(rows, columns);
-}
 
 void pack(Stream* s, Tensor w, int64_t first, int64_t count, const void* const* rows) {
     Queue& q = queue(s);
     const Current current(q);
     const int64_t bytes = row_bytes(w.format, w.columns);
-    const int64_t at_once = std::max<int64_t>(slot_bytes / std::max<int64_t>(bytes, 1) / pack_rows, 1) * pack_rows;
     for (int64_t i = 0, n; i < count; i += n) {
-        n = std::min(at_once, count - i);
-        Slot& slot = take_slot(q, n * bytes, n * bytes);
+        n = std::min(rows_at_once(bytes), count - i);
+        Slot& slot = take_staging(q, true, n * bytes);
         gather(slot.host, rows + i, n, bytes, q.threads);
-        check(q, cudaMemcpyAsync(slot.device, slot.host, size_t(n * bytes), cudaMemcpyHostToDevice, q.stream),
+        check(q, cudaMemcpyAsync(slot.device, slot.host, size_t(n * bytes), cudaMemcpyHostToDevice, q.copies),
               "cudaMemcpyAsync");
+        check(q, cudaEventRecord(slot.copied, q.copies), "cudaEventRecord");
+        check(q, cudaStreamWaitEvent(q.stream, slot.copied, 0), "cudaStreamWaitEvent");
         repack(q, w, first + i, n, slot.device);
         check(q, cudaEventRecord(slot.done, q.stream), "cudaEventRecord");
     }
@@ -40,8 +51,8 @@ void draw(Stream* s, Tensor w, uint64_t seed) {
     Queue& q = queue(s);
     const Current current(q);
     const int64_t bytes = row_bytes(w.format, w.columns);
-    const int64_t count = std::min(w.rows, std::max<int64_t>(slot_bytes / bytes / pack_rows, 1) * pack_rows);
-    Slot& slot = take_slot(q, 0, count * bytes);
+    const int64_t count = std::min(w.rows, rows_at_once(bytes));
+    Slot& slot = take_staging(q, false, count * bytes);
     draw_rows(q, w, seed, count, slot.device);
     for (int64_t first = 0; first < w.rows; first += count)
         repack(q, w, first, std::min(count, w.rows - first), slot.device);

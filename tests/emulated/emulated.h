@@ -37,6 +37,7 @@ struct Options {
     bool checks = true;                // of accesses: off for long numerical tests
     int64_t steps = int64_t(1) << 31;  // accesses and meetings of a block, beyond which it is taken to have no end
     Site without;                      // the barrier or wait that does nothing
+    bool stream_waits = true;          // cudaStreamWaitEvent does something
 };
 extern Options options;
 
@@ -72,5 +73,6 @@ struct Alive {
     friend bool operator==(const Alive&, const Alive&) = default;
 };
 Alive alive();
+int64_t allocations();  // on devices and of pinned memory so far
 
 }  // namespace emulated

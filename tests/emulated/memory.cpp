@@ -26,9 +26,13 @@ uint8_t* reserve(size_t bytes) {
     void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? nullptr : static_cast<uint8_t*>(p);
 }
+uint8_t* in_huge_pages(uint8_t* p) {
+    madvise(p, space, MADV_HUGEPAGE);  // a wish: much of it is written at once
+    return p;
+}
 struct Space {
-    uint8_t* data = reserve(space);
-    uint8_t* state = reserve(space);
+    uint8_t* data = in_huge_pages(reserve(space));
+    uint8_t* state = in_huge_pages(reserve(space));
     Word* words = reinterpret_cast<Word*>(reserve(space / 4 * sizeof(Word)));
     Word* bytes = reinterpret_cast<Word*>(reserve(space * sizeof(Word)));  // of words that are split
     uint8_t* shared = data + page;

@@ -49,7 +49,7 @@ std::map<const void*, int> shared_limits;
 emulated::Alive living;
 std::map<const void*, int> owners;  // devices of allocations
 std::map<int, size_t> used;         // bytes of devices
-int64_t made = 0, failing = -1;
+int64_t made = 0, failing = -1, allocated = 0;
 cudaError_t failure = cudaSuccess;
 bool failure_sticks = false;
 cudaError_t lost = cudaSuccess;  // what every call returns
@@ -146,6 +146,7 @@ size_t shared_limit() {
     return size_t(c == 80 || c == 87 ? 163 : c >= 90 && c < 120 ? 227 : 99) << 10;
 }
 Alive alive() { return living; }
+int64_t allocations() { return allocated; }
 
 cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t& c, void (*call)(const void*),
                          std::shared_ptr<const void> arguments, size_t argument_bytes) {
@@ -291,7 +292,7 @@ cudaError_t cudaMallocBytes(void** p, size_t bytes) {
     if (!*p) return tell(cudaErrorMemoryAllocation);
     owners[*p] = device;
     used[device] += bytes;
-    ++living.device;
+    ++living.device, ++allocated;
     return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
@@ -312,7 +313,7 @@ cudaError_t cudaHostAllocBytes(void** p, size_t bytes, unsigned) {
     if (breaks_capture()) return tell(cudaErrorStreamCaptureUnsupported);
     *p = emulated::allocate(Kind::pinned, bytes ? bytes : 1);
     if (!*p) return tell(cudaErrorMemoryAllocation);
-    ++living.pinned;
+    ++living.pinned, ++allocated;
     return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* p) {
@@ -396,6 +397,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s) {
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t event, unsigned) {
     ALIA_CALL;
+    if (!emulated::options.stream_waits) return cudaSuccess;
     EmulatedStream* other = event->stream;
     const int64_t after = event->after;
     return tell(queue(s, [=] { return other && streams.contains(other) ? run_until(other, after) : cudaSuccess; }));

@@ -222,4 +222,26 @@ constexpr Trial all[] = {
 
 std::span<const Trial> trials() { return all; }
 
+void sum_copied() {
+    Bench b;
+    cudaStream_t copies;
+    cudaEvent_t copied;
+    float *host, *x;
+    cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking);
+    cudaEventCreate(&copied);
+    cudaMallocHost(&host, Bench::n * sizeof(float));
+    cudaMalloc(&x, Bench::n * sizeof(float));
+    std::memset(host, 0, Bench::n * sizeof(float));
+    cudaMemcpyAsync(x, host, Bench::n * sizeof(float), cudaMemcpyHostToDevice, copies);
+    cudaEventRecord(copied, copies);
+    cudaStreamWaitEvent(b.stream, copied);
+    b.run(sum_kernel<Fault::none>, 3, x, b.y, Bench::n);
+    cudaStreamSynchronize(b.stream);
+    cudaStreamSynchronize(copies);
+    cudaFreeHost(host);
+    cudaFree(x);
+    cudaEventDestroy(copied);
+    cudaStreamDestroy(copies);
+}
+
 }  // namespace emulated

@@ -12,4 +12,7 @@ struct Trial {
 };
 std::span<const Trial> trials();
 
+// Numbers come by one stream and are summed on another, which waits for an event of the first.
+void sum_copied();
+
 }  // namespace emulated
