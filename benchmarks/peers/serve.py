@@ -13,6 +13,7 @@ import ctypes
 import datetime
 import http.client
 import json
+import multiprocessing
 import os
 import selectors
 import socket
@@ -20,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 root = Path(__file__).resolve().parents[2]
@@ -115,9 +117,26 @@ class Engine:
                 left -= event.kind == c.EVENT_FINISHED
         return list(firsts.values()), time.monotonic() - start
 
+
+class Apart:
+    """A contender in a process of its own, whose memory is as fresh as a server's."""
+
+    def __init__(self, kind, *arguments):
+        self.process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), Apart.begin, (kind, *arguments))
+
+    @staticmethod
+    def begin(kind, *arguments):
+        Apart.contender = kind(*arguments)
+
+    @staticmethod
+    def load_there(prompts, tokens):
+        return Apart.contender.load(prompts, tokens)
+
+    def load(self, prompts, tokens):
+        return self.process.submit(Apart.load_there, prompts, tokens).result()
+
     def close(self):
-        self.c.lib.alia_engine_free(self.handle)
-        self.model.close()
+        self.process.shutdown()
 
 
 def load(contender, clients, prompt_words, tokens, salt):
@@ -150,7 +169,7 @@ def main():
     size = ["--sequences", str(o.sequences), "--positions", str(o.positions), "--context", "4096"]
     contenders = {
         "alia": lambda: Server([sys.executable, "-m", "alia.server", o.model, "--name", "model", "--threads", str(o.threads), *size], python),
-        "engine": lambda: Engine(o),
+        "engine": lambda: Apart(Engine, o),
         "peer": lambda: Server([sys.executable, "-m", "llama_cpp.server", "--model", o.model, "--model_alias", "model", "--n_threads", str(o.threads),
                                 "--n_threads_batch", str(o.threads), "--n_ctx", "4096"], {}),
     }
