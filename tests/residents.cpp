@@ -193,7 +193,7 @@ TEST_CASE("hostile state with a right checksum does no harm and reaches no other
 }
 
 TEST_CASE("what a restored sequence held is not read by those that get its pages") {
-    for (const char* device : {"cpu:base", "cpu", "ref"}) {
+    for (const char* device : {"cpu:base", "cpu"}) {
         const auto m = load_model(models + "alia", {.device = device, .threads = 1});
         for (const Format format : {Format::F32, Format::F16, Format::BF16}) {
             CAPTURE(device, info(format).name);
