@@ -1,7 +1,9 @@
 // What the kernel benchmarks stand on: the device, its roofs, and memory with numbers that no kernel stumbles over.
 #pragma once
+#include <algorithm>
 #include <benchmark/benchmark.h>
 #include <chrono>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,11 +31,16 @@ struct Weights {
     std::vector<Buffer> buffers;
 };
 
-// Every byte has a small exponent's bits: all formats' scales, and floats, are positive, normal and small.
+// Every byte has a small exponent's bits: all formats' scales, and floats, are positive, normal and small. A mebibyte,
+// repeated.
 inline std::vector<uint8_t> small_numbers(int64_t bytes) {
+    constexpr int64_t period = 1 << 20;
     std::vector<uint8_t> numbers(size_t(bytes), 0);
     uint64_t state = 1;
-    for (uint8_t& b : numbers) b = uint8_t((state = mix(state + 1)) & 0x3B) | 4;
+    for (int64_t i = 0; i < std::min(bytes, period); ++i)
+        numbers[size_t(i)] = uint8_t((state = mix(state + 1)) & 0x3B) | 4;
+    for (int64_t i = period; i < bytes; i += period)
+        std::memcpy(&numbers[size_t(i)], numbers.data(), size_t(std::min(period, bytes - i)));
     return numbers;
 }
 
@@ -67,11 +74,16 @@ class Bench {
     Buffer floats(int64_t count) { return bytes(count * 4); }
 
     Buffer bytes(int64_t count) {
-        const std::vector<uint8_t> host = small_numbers(count);
+        constexpr int64_t piece = 64 << 20;
+        const std::vector<uint8_t> host = small_numbers(std::min(count, piece));
         Buffer buffer(*device, count);
-        k.write(device->stream, buffer.data(), host.data(), count);
+        for (int64_t i = 0; i < count; i += piece)
+            k.write(device->stream, buffer.data() + i, host.data(), std::min(piece, count - i));
         return buffer;
     }
+
+    // For what an operation writes.
+    Buffer room(int64_t floats) { return Buffer(*device, floats * 4); }
 
     Buffer integers(const std::vector<int32_t>& values) {
         Buffer buffer(*device, int64_t(values.size()) * 4);
@@ -124,8 +136,8 @@ inline Tensor matrix(const Buffer& b, int64_t rows, int64_t columns) {
 
 // Rates of a benchmark whose iteration moves `bytes` and does `products` multiply-adds, and their shares of the roofs;
 // 0 leaves a rate out. `best` is the rate that the products are compared with.
-inline void report(benchmark::State& state, double seconds, const Roofs& roofs, double bytes, double products,
-                   double best) {
+inline void report(benchmark::State& state, double seconds, const Roofs& roofs, double bytes, double products = 0,
+                   double best = 0) {
     const double n = double(state.iterations()) / seconds;
     if (bytes > 0) {
         state.counters["GB/s"] = bytes * n / 1e9;
@@ -137,23 +149,33 @@ inline void report(benchmark::State& state, double seconds, const Roofs& roofs, 
     }
 }
 
+constexpr int queued_runs = 20;  // on a card, between two waits
+
+// The seconds that `runs` of `f` and a `wait` for them take.
+template <class F, class Wait>
+double seconds_of(int runs, F&& f, Wait&& wait) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < runs; ++i) f();
+    wait();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 // Runs `f` for as long as Google Benchmark wants and gives the seconds that it took; the first, untimed run warms up.
-template <class F>
-double timed(benchmark::State& state, Bench& b, F&& f) {
-    using Clock = std::chrono::steady_clock;
-    f();
-    b.wait();
-    const int batch = b.own_memory && b.beyond_caches > 1 ? 20 : 1;
+template <class F, class Wait>
+double timed(benchmark::State& state, Bench& b, F&& f, Wait&& wait) {
+    seconds_of(1, f, wait);
+    const int runs = b.own_memory && b.beyond_caches > 1 ? queued_runs : 1;
     double seconds = 0;
-    while (state.KeepRunningBatch(batch)) {
-        const Clock::time_point start = Clock::now();
-        for (int i = 0; i < batch; ++i) f();
-        b.wait();
-        const double taken = std::chrono::duration<double>(Clock::now() - start).count();
+    while (state.KeepRunningBatch(runs)) {
+        const double taken = seconds_of(runs, f, wait);
         state.SetIterationTime(taken);
         seconds += taken;
     }
     return seconds;
+}
+template <class F>
+double timed(benchmark::State& state, Bench& b, F&& f) {
+    return timed(state, b, f, [&] { b.wait(); });
 }
 
 }  // namespace alia

@@ -1,8 +1,11 @@
 // cuBLASLt by its C interface: https://docs.nvidia.com/cuda/cublas/#using-the-cublaslt-api
 #include "benchmarks/kernels_cublas.h"
 
+#include <array>
 #include <cstddef>
 #include <dlfcn.h>
+#include <limits>
+#include <map>
 #include <type_traits>
 #include <utility>
 
@@ -22,6 +25,7 @@ struct Heuristic {
     int reserved[4];
 };
 using Handle = void*;
+constexpr int most_suggestions = 8;
 
 }  // namespace
 
@@ -42,15 +46,23 @@ struct Cublas::Library {
     int (*run)(Handle, Handle product, const void* alpha, const void* a, Handle, const void* b, Handle,
                const void* beta, const void* c, Handle, void* d, Handle, const Algorithm*, void* workspace, size_t,
                void* stream) = nullptr;
+    int (*start)(unsigned) = nullptr;
+    int (*get_device)(int*, int ordinal) = nullptr;
+    int (*retain)(Handle* context, int device) = nullptr;
+    int (*release)(int device) = nullptr;
+    int (*set_current)(Handle context) = nullptr;
     int (*synchronise)() = nullptr;
 
+    int device = -1;
+    Handle context = nullptr;  // the one that the runtime uses
     Handle handle = nullptr, product = nullptr, w = nullptr, x = nullptr, y = nullptr;
-    Heuristic chosen = {};
+    Algorithm chosen = {};
+    std::map<std::array<int64_t, 3>, Algorithm> fastest;  // by rows, columns and n
     void* workspace = nullptr;
     int64_t workspace_bytes = 0;
     bool failed = false;
 
-    bool open() {
+    bool open(int ordinal) {
         for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"})
             if ((blas = dlopen(name, RTLD_NOW | RTLD_LOCAL))) break;
         driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -69,7 +81,11 @@ struct Cublas::Library {
                take(blas, "cublasLtMatmulPreferenceDestroy", destroy_preference) &&
                take(blas, "cublasLtMatmulPreferenceSetAttribute", set_preference) &&
                take(blas, "cublasLtMatmulAlgoGetHeuristic", find) && take(blas, "cublasLtMatmul", run) &&
-               take(driver, "cuCtxSynchronize", synchronise) && create(&handle) == 0;
+               take(driver, "cuInit", start) && take(driver, "cuDeviceGet", get_device) &&
+               take(driver, "cuDevicePrimaryCtxRetain", retain) &&
+               take(driver, "cuDevicePrimaryCtxRelease_v2", release) && take(driver, "cuCtxSetCurrent", set_current) &&
+               take(driver, "cuCtxSynchronize", synchronise) && start(0) == 0 && get_device(&device, ordinal) == 0 &&
+               retain(&context, device) == 0 && set_current(context) == 0 && create(&handle) == 0;
     }
     void forget() {
         if (product) destroy_product(product);
@@ -79,6 +95,7 @@ struct Cublas::Library {
     }
     ~Library() {
         if (handle) forget(), destroy(handle);
+        if (context) release(device);
         if (driver) dlclose(driver);
         if (blas) dlclose(blas);
     }
@@ -87,39 +104,53 @@ struct Cublas::Library {
 Cublas::Cublas(std::unique_ptr<Library> l) : library(std::move(l)) {}
 Cublas::~Cublas() = default;
 
-std::unique_ptr<Cublas> Cublas::open() {
+std::unique_ptr<Cublas> Cublas::open(int ordinal) {
     auto l = std::make_unique<Library>();
-    return l->open() ? std::unique_ptr<Cublas>(new Cublas(std::move(l))) : nullptr;
+    return l->open(ordinal) ? std::unique_ptr<Cublas>(new Cublas(std::move(l))) : nullptr;
 }
 
 // By columns, as the library counts: y^T [rows][n] = (w^T)^T x^T.
-bool Cublas::choose(int64_t rows, int64_t columns, int64_t n, void* workspace, int64_t bytes) {
+bool Cublas::choose(int64_t rows, int64_t columns, int64_t n, void* workspace, int64_t bytes,
+                    const std::function<double()>& seconds) {
     Library& l = *library;
     l.forget();
     l.workspace = workspace, l.workspace_bytes = bytes, l.failed = false;
-    if (l.create_product(&l.product, compute_32, real_32) != 0 ||
+    if (l.set_current(l.context) != 0 || l.create_product(&l.product, compute_32, real_32) != 0 ||
         l.set_product(l.product, desc_transpose_a, &transposed, sizeof transposed) != 0 ||
         l.create_layout(&l.w, brain_16, uint64_t(columns), uint64_t(rows), columns) != 0 ||
         l.create_layout(&l.x, brain_16, uint64_t(columns), uint64_t(n), columns) != 0 ||
         l.create_layout(&l.y, brain_16, uint64_t(rows), uint64_t(n), rows) != 0)
         return false;
+    const auto [at, is_new] = l.fastest.try_emplace({rows, columns, n});
+    l.chosen = at->second;
+    if (!is_new) return true;
     Handle preference = nullptr;
+    Heuristic suggested[most_suggestions];
     const uint64_t most = uint64_t(bytes);
     int found = 0;
-    const bool good = l.create_preference(&preference) == 0 &&
-                      l.set_preference(preference, max_workspace, &most, sizeof most) == 0 &&
-                      l.find(l.handle, l.product, l.w, l.x, l.y, l.y, preference, 1, &l.chosen, &found) == 0;
+    const bool good =
+        l.create_preference(&preference) == 0 && l.set_preference(preference, max_workspace, &most, sizeof most) == 0 &&
+        l.find(l.handle, l.product, l.w, l.x, l.y, l.y, preference, most_suggestions, suggested, &found) == 0;
     if (preference) l.destroy_preference(preference);
-    return good && found > 0 && l.chosen.state == 0;
+    double least = std::numeric_limits<double>::infinity();
+    for (int i = 0; good && i < found; ++i) {
+        if (suggested[i].state != 0) continue;
+        l.chosen = suggested[i].algorithm;
+        if (const double s = seconds(); s < least) least = s, at->second = l.chosen;
+    }
+    l.chosen = at->second;
+    if (least < std::numeric_limits<double>::infinity()) return true;
+    l.fastest.erase(at);
+    return false;
 }
 
 void Cublas::multiply(void* y, const void* x, const void* w) {
     Library& l = *library;
     const float one = 1, zero = 0;
-    l.failed |= l.run(l.handle, l.product, &one, w, l.w, x, l.x, &zero, y, l.y, y, l.y, &l.chosen.algorithm,
-                      l.workspace, size_t(l.workspace_bytes), nullptr) != 0;
+    l.failed |= l.run(l.handle, l.product, &one, w, l.w, x, l.x, &zero, y, l.y, y, l.y, &l.chosen, l.workspace,
+                      size_t(l.workspace_bytes), nullptr) != 0;
 }
 
-bool Cublas::wait() { return library->synchronise() == 0 && !library->failed; }
+bool Cublas::wait() { return library->synchronise() == 0 && !std::exchange(library->failed, false); }
 
 }  // namespace alia

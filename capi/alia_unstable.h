@@ -12,8 +12,9 @@ extern "C" {
 
 /* What a device reaches in loops that do nothing else, the scale for any measurement of a model on it: a JSON object
  * with "device", "read" and "copy" (bytes a second of memory far larger than the caches, a copy counting each byte
- * once), and "f32", "int8" and "bf16" (multiply-adds a second; 0 where it has no such instruction). `device` and
- * `threads` are as in alia_model_options. Takes about a second, 256 MiB and the whole device: nothing else should run
+ * once), "upload" (likewise, of pinned host memory to a card; 0: it is no card), and "f32", "int8", "bf16" and "e4m3"
+ * (multiply-adds a second; 0 where it has no such instruction). `device` and `threads` are as in alia_model_options.
+ * Takes about a second, 256 MiB (of a card 1 GiB, and 64 MiB of the host) and the whole device: nothing else should run
  * meanwhile. Owned: free with alia_text_free. Errors: ALIA_INVALID_ARGUMENT, ALIA_DEVICE_UNAVAILABLE,
  * ALIA_OUT_OF_MEMORY. */
 ALIA_API alia_status alia_device_roofs(const char* device, uint64_t device_length, int32_t threads, char** json,

@@ -72,9 +72,11 @@ alia_status alia_device_roofs(const char* device, uint64_t device_length, int32_
         writer.key("device").text(opened->kernels.name);
         writer.key("read").real(roofs.read);
         writer.key("copy").real(roofs.copy);
+        writer.key("upload").real(roofs.upload);
         writer.key("f32").real(roofs.f32);
         writer.key("int8").real(roofs.int8);
         writer.key("bf16").real(roofs.bf16);
+        writer.key("e4m3").real(roofs.e4m3);
         writer.close('}');
         give_text(writer.out, json, length);
     });

@@ -1,6 +1,7 @@
 // Random weights for measurements without a model: blocks of any format, whose numbers are small and finite.
 #pragma once
 #include "kernels/formats.h"
+#include "kernels/ops.h"
 
 namespace alia {
 
@@ -20,11 +21,8 @@ DrawnBlock drawn_block(Format);
 
 // Block `index` of those that follow from a seed.
 ALIA_HD inline void draw_block(const DrawnBlock& b, uint64_t seed, uint64_t index, uint8_t* to) {
-    auto noise = [&](uint64_t i) {  // splitmix64's finaliser
-        uint64_t z = (seed ^ index * 0x9E3779B97F4A7C15u) + i * 0xD1B54A32D192ED03u + 0x632BE59BD9B4E019u;
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-        return z ^ (z >> 31);
+    auto noise = [&](uint64_t i) {
+        return mix((seed ^ index * 0x9E3779B97F4A7C15u) + i * 0xD1B54A32D192ED03u + 0x632BE59BD9B4E019u);
     };
     uint64_t bits = 0;
     for (int i = 0; i < b.bytes; ++i) {

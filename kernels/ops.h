@@ -83,7 +83,8 @@ struct DeviceOptions {
 // What the machine reaches in loops that do nothing else, with all of the stream's threads. 0: no such instruction.
 struct Roofs {
     double read = 0, copy = 0;  // bytes a second of memory far larger than the caches; copy counts each byte once
-    double f32 = 0, int8 = 0, bf16 = 0;  // multiply-adds a second
+    double upload = 0;          // likewise, of pinned host memory to a device that has memory of its own
+    double f32 = 0, int8 = 0, bf16 = 0, e4m3 = 0;  // multiply-adds a second
 };
 
 struct Kernels {
@@ -142,7 +143,8 @@ struct Kernels {
     void (*rows)(Stream*, Tensor y, Tensor x, const int32_t* index);         // y[i] = x[index[i]]
     void (*columns)(Stream*, Tensor y, Tensor x, const int32_t* index);      // y[i][j] = x[i][index[j]]
     void (*sample)(Stream*, SampleResult* results, Tensor logits, const SampleRow*);  // host results, a record a row
-    Roofs (*measure)(Stream*);  // takes about a second and 256 MiB; fails with out_of_memory
+    // Takes about a second, and 256 MiB or, of a card, 1 GiB and 64 MiB of the host. Fails with out_of_memory.
+    Roofs (*measure)(Stream*);
     // Small random weights instead: each pack_rows rows are those that follow from `seed` (draw.h), row by row and
     // block by block. w is packed or, with a stride, in memory that the host reaches.
     void (*draw)(Stream*, Tensor w, uint64_t seed);

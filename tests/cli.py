@@ -332,6 +332,10 @@ class Cli(WithProgram):
         table = self.alia("bench", self.model, "--prompt", "5,9", "--generate", "0", "--repeat", "1")
         self.assertRegex(table, r"(?m)^prompt 9 +[\d.]+ +[\d.]+ \.\. [\d.]+ +[\d.]+ of \w+$")
         self.assertNotIn("generate", table)
+        streams = ["--prompt", "1", "--generate", "3", "--context", "0,20", "--streams", "1,3", "--repeat", "2", "--chunk", "16"]
+        lines = [json.loads(line) for line in self.alia("bench", self.model, *streams, "--json").splitlines()[1:]]
+        self.assertEqual([(x["measure"], x["streams"]) for x in lines],
+                         [("generate 3", 1), ("generate 3, 3 streams", 3), ("generate 3 after 20", 1), ("generate 3 after 20, 3 streams", 3)])
 
     def test_bench_without_files(self):
         options = ["--synthetic", "tiny", "--prompt", "9", "--generate", "3", "--repeat", "1", "--threads", "1"]
@@ -383,6 +387,8 @@ class Cli(WithProgram):
         def near(value, wanted):
             self.assertAlmostEqual(value / wanted, 1, delta=1e-4)
         near(per_token(prompt), products + head / 7)
+        streams = json.loads(self.alia("bench", self.model, *options, "--streams", "3").splitlines()[1])
+        near(3 * per_token(streams), streams["token_bytes"] + 3 * 3 * streams["position_bytes"])  # a step
         near(per_token(start), start["token_bytes"] + 3 * start["position_bytes"])  # after 1 token, 4 more: 3 on average
         near(per_token(later), later["token_bytes"] + 106 * later["position_bytes"])  # 100, 4 of the warm-up, then half of 4
         # A generated token costs what a prompt of one costs, up to the noise of a busy machine.

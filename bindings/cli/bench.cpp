@@ -20,7 +20,8 @@ struct Options {
 std::string label(const Speed& s) {
     const std::string tokens = std::to_string(s.tokens);
     if (s.prompt) return "prompt " + tokens;
-    return "generate " + tokens + (s.context ? " after " + std::to_string(s.context) : "");
+    return "generate " + tokens + (s.context ? " after " + std::to_string(s.context) : "") +
+           (s.streams > 1 ? ", " + std::to_string(s.streams) + " streams" : "");
 }
 
 Spread spread_of(const SpeedReport& r, double Roofs::*roof) {
@@ -41,11 +42,9 @@ std::string list(const std::vector<double>& values) {
 
 void print_roofs_json(const SpeedReport& r) {
     std::printf("\"roofs\": {");
-    const std::pair<const char*, double Roofs::*> fields[] = {{"read", &Roofs::read},
-                                                              {"copy", &Roofs::copy},
-                                                              {"f32", &Roofs::f32},
-                                                              {"int8", &Roofs::int8},
-                                                              {"bf16", &Roofs::bf16}};
+    const std::pair<const char*, double Roofs::*> fields[] = {
+        {"read", &Roofs::read}, {"copy", &Roofs::copy}, {"upload", &Roofs::upload}, {"f32", &Roofs::f32},
+        {"int8", &Roofs::int8}, {"bf16", &Roofs::bf16}, {"e4m3", &Roofs::e4m3}};
     for (auto [name, field] : fields)
         std::printf("%s\"%s\": %.6g", name == fields[0].first ? "" : ", ", name, spread_of(r, field).median);
     std::printf("}");
@@ -64,28 +63,33 @@ void print_json(const SpeedReport& r, const std::string& path) {
             r.load_seconds, r.load_peak, r.peak);
         print_roofs_json(r);
         std::printf(
-            ", \"measure\": \"%s\", \"tokens\": %lld, \"context\": %lld, \"tokens_per_second\": %s, "
+            ", \"measure\": \"%s\", \"tokens\": %lld, \"context\": %lld, \"streams\": %d, \"tokens_per_second\": %s, "
             "\"median\": %.6g, \"low\": %.6g, \"high\": %.6g, \"roof\": \"%s\", \"share\": %.6g}\n",
-            label(s).c_str(), (long long)s.tokens, (long long)s.context, list(s.speeds).c_str(), speed.median,
-            speed.low, speed.high, s.roof, spread(s.shares).median);
+            label(s).c_str(), (long long)s.tokens, (long long)s.context, s.streams, list(s.speeds).c_str(),
+            speed.median, speed.low, speed.high, s.roof, spread(s.shares).median);
     }
 }
 
 void print_table(const SpeedReport& r) {
-    const double read = spread_of(r, &Roofs::read).median, copy = spread_of(r, &Roofs::copy).median;
+    auto median = [&](double Roofs::*roof) { return spread_of(r, roof).median; };
+    const double copy = median(&Roofs::copy), upload = median(&Roofs::upload), e4m3 = median(&Roofs::e4m3);
     std::printf("%s on %s, %s; %.2f billion parameters, %s\n", r.name.empty() ? "the model" : r.name.c_str(),
                 r.device.c_str(), r.threads ? (std::to_string(r.threads) + " threads").c_str() : "all threads",
                 double(r.parameters) / 1e9, human_bytes(double(r.weight_bytes)).c_str());
-    std::printf("load      %.2f s, %.1f GB/s, %.2f of copying; peak memory %s, with the caches %s\n", r.load_seconds,
-                double(r.weight_bytes) / r.load_seconds / 1e9, double(r.weight_bytes) / r.load_seconds / copy,
-                human_bytes(r.load_peak).c_str(), human_bytes(r.peak).c_str());
-    std::printf("roofs     read %.1f GB/s, copy %.1f GB/s; multiply-adds/s: f32 %.0f G, int8 %.0f G, bf16 %.0f G\n",
-                read / 1e9, copy / 1e9, spread_of(r, &Roofs::f32).median / 1e9, spread_of(r, &Roofs::int8).median / 1e9,
-                spread_of(r, &Roofs::bf16).median / 1e9);
-    std::printf("%-26s%10s   %-21s %s\n", "", "tokens/s", "lowest .. highest", "of the roof");
+    std::printf("load      %.2f s, %.1f GB/s, %.2f of %s; peak memory %s, with the caches %s\n", r.load_seconds,
+                double(r.weight_bytes) / r.load_seconds / 1e9,
+                double(r.weight_bytes) / r.load_seconds / (upload > 0 ? upload : copy),
+                upload > 0 ? "copies from pinned memory" : "copying", human_bytes(r.load_peak).c_str(),
+                human_bytes(r.peak).c_str());
+    std::printf("roofs     read %.1f GB/s, copy %.1f GB/s", median(&Roofs::read) / 1e9, copy / 1e9);
+    if (upload > 0) std::printf(", upload %.1f GB/s", upload / 1e9);
+    std::printf("; multiply-adds/s: f32 %.0f G, int8 %.0f G, bf16 %.0f G", median(&Roofs::f32) / 1e9,
+                median(&Roofs::int8) / 1e9, median(&Roofs::bf16) / 1e9);
+    std::printf(e4m3 > 0 ? ", e4m3 %.0f G\n" : "\n", e4m3 / 1e9);
+    std::printf("%-32s%10s   %-21s %s\n", "", "tokens/s", "lowest .. highest", "of the roof");
     for (const Speed& s : r.speeds) {
         const Spread speed = spread(s.speeds);
-        std::printf("%-26s%10.2f   %8.2f .. %-9.2f %.2f of %s\n", label(s).c_str(), speed.median, speed.low, speed.high,
+        std::printf("%-32s%10.2f   %8.2f .. %-9.2f %.2f of %s\n", label(s).c_str(), speed.median, speed.low, speed.high,
                     spread(s.shares).median, s.roof);
     }
 }
@@ -144,6 +148,7 @@ void add_bench(CLI::App& app, Run& chosen) {
         ->check(CLI::Range(0, most));
     list("--context", o->plan.contexts, "tokens in the cache before those that are generated")
         ->check(CLI::Range(0, most));
+    list("--streams", o->plan.streams, "sequences that generate at once")->check(CLI::Range(1, 256));
     command->add_option("--repeat", o->plan.repeat, "repetitions that count")
         ->capture_default_str()
         ->check(CLI::Range(1, most));
@@ -155,7 +160,8 @@ void add_bench(CLI::App& app, Run& chosen) {
     command->footer(
         "Speeds are medians over the repetitions. Each repetition also measures the machine's limits: generation is\n"
         "compared with how fast the weights (without the embedding table) and the cache can be read, a prompt with\n"
-        "how fast the best instruction for its weights multiplies. Tokens are arbitrary; choosing one is included.\n"
+        "how fast the best instruction for its weights multiplies. Tokens are arbitrary; choosing one is included. Of\n"
+        "several streams the speed is that of all together.\n"
         "Examples:\n"
         "  alia bench model.gguf\n"
         "  alia bench model.gguf --prompt 512 --generate 64 --context 0,4000 --threads 1,2 --json\n"

@@ -128,6 +128,7 @@ std::string_view spanish(std::string_view english) {
         {"with --synthetic: fewer layers", "con --synthetic: menos capas"},
         {"lengths of prompts", "longitudes de los textos de entrada"},
         {"tokens to generate (0: none)", "tokens que se generan (0: ninguno)"},
+        {"sequences that generate at once", "secuencias que generan a la vez"},
         {"tokens in the cache before those that are generated", "tokens en la caché antes de los que se generan"},
         {"repetitions that count", "repeticiones que cuentan"},
         {"devices, as `alia run` takes them", "dispositivos, como los toma `alia run`"},
@@ -201,13 +202,15 @@ std::string_view spanish(std::string_view english) {
          "interpretan con --jsonl, como hace Hugging Face, y sin ella son simples letras.\n"},
         {"Speeds are medians over the repetitions. Each repetition also measures the machine's limits: generation is\n"
          "compared with how fast the weights (without the embedding table) and the cache can be read, a prompt with\n"
-         "how fast the best instruction for its weights multiplies. Tokens are arbitrary; choosing one is included.\n",
+         "how fast the best instruction for its weights multiplies. Tokens are arbitrary; choosing one is included. "
+         "Of\n"
+         "several streams the speed is that of all together.\n",
          "Las velocidades son medianas de las repeticiones. Cada repetición mide también los límites de la máquina: "
          "la\n"
          "generación se compara con lo rápido que se pueden leer los pesos (sin la tabla de embeddings) y la caché; "
          "la\n"
          "entrada, con lo rápido que multiplica la mejor instrucción para sus pesos. Los tokens son cualesquiera; se\n"
-         "incluye el tiempo de elegir cada uno.\n"},
+         "incluye el tiempo de elegir cada uno. Con varias secuencias la velocidad es la de todas juntas.\n"},
         {"A text is cut into chunks of --context tokens, each read by itself and starting with what the tokenizer "
          "puts\n"
          "before a text (<s>, or nothing). Every token that has another before it in its chunk counts, the first ones\n"

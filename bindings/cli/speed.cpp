@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <set>
 
 #include "bindings/cli/json.h"
 #include "bindings/cli/terminal.h"
@@ -34,39 +35,84 @@ Roofs roofs_of(const ModelChoice& choice) {
     const std::string object = text_from([&](char** text, uint64_t* length) {
         return alia_device_roofs(choice.device.data(), choice.device.size(), choice.threads, text, length);
     });
-    return {number_at(object, "/read"), number_at(object, "/copy"), number_at(object, "/f32"),
-            number_at(object, "/int8"), number_at(object, "/bf16")};
+    auto at = [&](const char* name) { return number_at(object, name); };
+    return {at("/read"), at("/copy"), at("/upload"), at("/f32"), at("/int8"), at("/bf16"), at("/e4m3")};
 }
 
-std::string memory_plan(const ModelChoice& choice, const SpeedPlan& speeds, int64_t positions) {
+// What an engine has to hold.
+struct Room {
+    int64_t context;    // of a sequence
+    int streams;        // sequences at once
+    int64_t positions;  // of all
+};
+
+int64_t whole_pages(int64_t positions) { return (positions + 63) / 64 * 64; }
+
+// For all that begins with an empty cache: a prompt and the token after it, or tokens behind a first one.
+Room empty_room(const SpeedPlan& plan) {
+    const int streams = *std::max_element(plan.streams.begin(), plan.streams.end());
+    const int64_t generated = plan.generate + 2;
+    int64_t longest = generated;
+    for (int64_t n : plan.prompts) longest = std::max(longest, n + 1);
+    return {longest, streams, std::max(whole_pages(longest), streams * whole_pages(generated))};
+}
+
+// For a context of each stream and what all repetitions generate after it; while the last streams' contexts are read,
+// the first ones generate already.
+Room filled_room(const SpeedPlan& plan, int64_t context, int streams) {
+    const int64_t early = streams > 1 ? streams * context / plan.chunk + streams : 0;
+    const int64_t longest = context + (plan.repeat + 1) * plan.generate + early + 2;
+    return {longest, streams, streams * whole_pages(longest)};
+}
+
+alia_engine_options options_of(const SpeedPlan& plan, const Room& room) {
+    alia_engine_options options = ALIA_ENGINE_OPTIONS_INIT;
+    options.context = room.context;
+    options.sequences = room.streams;
+    options.positions = room.positions;
+    options.chunk = plan.chunk;
+    options.cache = plan.cache;
+    return options;
+}
+
+std::string memory_plan(const ModelChoice& choice, const SpeedPlan& speeds, const Room& room) {
     const alia_model_options model = options_of(choice, ALIA_LOAD_ALL);
-    alia_engine_options engine = ALIA_ENGINE_OPTIONS_INIT;
-    engine.context = positions;
-    engine.chunk = speeds.chunk;
-    engine.cache = speeds.cache;
+    const alia_engine_options engine = options_of(speeds, room);
     return text_from([&](char** text, uint64_t* length) {
         return alia_plan(choice.path.data(), choice.path.size(), &model, &engine, text, length);
     });
 }
 
-// Making random weights takes a while: what its caches will not leave room for is refused before.
+// Of a plan: what an engine takes beside the weights.
+int64_t engine_bytes(const std::string& plan) {
+    int64_t sum = 0;
+    for (const auto& [name, bytes] : bytes_at(plan, "items", "name"))
+        if (!name.starts_with("weights") && !name.starts_with("embeddings")) sum += bytes;
+    return sum;
+}
+
+// Making random weights takes a while: what has no room beside them, all engines and the measurement of the roofs, is
+// refused before.
 void expect_room(const ModelChoice& choice, const SpeedPlan& speeds) {
-    int64_t longest = speeds.generate + 2;
-    for (int64_t n : speeds.prompts) longest = std::max(longest, n + 1);
-    for (int64_t n : speeds.contexts) longest = std::max(longest, n + (speeds.repeat + 1) * speeds.generate + 2);
-    const std::string plan = memory_plan(choice, speeds, longest);
-    if (bool_at(plan, "/fits")) return;
-    const bool device = number_at(plan, "/total") > number_at(plan, "/available");
-    const std::string side = device ? "/" : "/host_";
-    throw Failure(choice.path + ": needs " + human_bytes(number_at(plan, side + "total")) + " of " +
-                      (device ? string_at(plan, "/device") : "the host") + " and " +
-                      human_bytes(number_at(plan, side + "available")) + " are there; see `alia plan`",
-                  ALIA_OUT_OF_MEMORY);
+    const std::string plan = memory_plan(choice, speeds, empty_room(speeds)), device = string_at(plan, "/device");
+    double total = number_at(plan, "/total") + (device == "cuda" ? 1 << 30 : 256 << 20);  // alia_device_roofs
+    for (int64_t context : speeds.contexts)
+        for (int streams : speeds.streams)
+            if (context > 0 && speeds.generate > 0)
+                total += double(engine_bytes(memory_plan(choice, speeds, filled_room(speeds, context, streams))));
+    auto expect = [&](const std::string& of, double wanted, double there) {
+        if (there == 0 || wanted <= there) return;
+        throw Failure(choice.path + ": needs " + human_bytes(wanted) + " of " + of + " and " + human_bytes(there) +
+                          " are there; see `alia plan`",
+                      ALIA_OUT_OF_MEMORY);
+    };
+    expect(device, total, number_at(plan, "/available"));
+    expect("the host", number_at(plan, "/host_total"), number_at(plan, "/host_available"));
 }
 
 int64_t cache_bytes(const ModelChoice& choice, const SpeedPlan& speeds) {
     constexpr int64_t positions = 4096;
-    const std::string plan = memory_plan(choice, speeds, positions);
+    const std::string plan = memory_plan(choice, speeds, {positions, 1, positions});
     for (const auto& [name, bytes] : bytes_at(plan, "items", "name"))
         if (name.starts_with("KV cache")) return bytes / positions;
     return 0;
@@ -77,7 +123,9 @@ struct Work {
     double layer_products = 0, head_products = 0;  // multiply-adds a token
     std::string format;                            // that most of them are in
 
+    // Of E4M3 that of checkpoints which have activations rounded, too.
     const char* roof(const Roofs& r) const {
+        if (format == "E4M3" && r.e4m3 > 0) return "e4m3";
         const bool floats = format == "F32" || format == "F16" || format == "E4M3";
         if (!floats && format != "BF16" && r.int8 > 0) return "int8";
         return r.bf16 > 0 && (!floats || r.int8 == 0) ? "bf16" : "f32";
@@ -86,7 +134,7 @@ struct Work {
 };
 
 double rate(const Roofs& r, std::string_view roof) {
-    return roof == "bf16" ? r.bf16 : roof == "int8" ? r.int8 : roof == "f32" ? r.f32 : r.read;
+    return roof == "e4m3" ? r.e4m3 : roof == "bf16" ? r.bf16 : roof == "int8" ? r.int8 : roof == "f32" ? r.f32 : r.read;
 }
 
 class Bench {
@@ -95,13 +143,12 @@ class Bench {
         if (choice.path.starts_with("synthetic:")) expect_room(choice, plan);
         load();
         describe();
-        int64_t longest = plan.generate + 1;
-        for (int64_t n : plan.prompts) longest = std::max(longest, n);
-        start = open(longest + 1);
-        for (int64_t n : plan.prompts) r.speeds.push_back({true, n, 0, "", {}, {}});
+        start = open(empty_room(plan));
+        for (int64_t n : plan.prompts) r.speeds.push_back({true, n, 0, 1, "", {}, {}});
         for (int64_t n : plan.contexts)
-            if (plan.generate > 0) r.speeds.push_back({false, plan.generate, n, "read", {}, {}});
-        for (const Speed& s : r.speeds) total += steps(s) * (plan.repeat + 1) + (s.prompt ? 0 : s.context);
+            for (int streams : plan.streams)
+                if (plan.generate > 0) r.speeds.push_back({false, plan.generate, n, streams, "read", {}, {}});
+        for (const Speed& s : r.speeds) total += steps(s) * (plan.repeat + 1) + (s.prompt ? 0 : s.streams * s.context);
     }
 
     SpeedReport run() {
@@ -111,13 +158,20 @@ class Bench {
             const Roofs roofs = roofs_of(choice);
             forget_peak();  // what the roofs took is not the model's
             if (i > 0) r.roofs.push_back(roofs);
-            for (size_t k = 0; k < r.speeds.size(); ++k) measure(r.speeds[k], engines[k].get(), i, roofs);
+            for (size_t k = 0; k < r.speeds.size(); ++k) measure(r.speeds[k], filled[k], i, roofs);
         }
         note_peak();
         return std::move(r);
     }
 
   private:
+    // Sequences that go on without end.
+    struct Running {
+        Engine engine;  // null: `start`
+        std::vector<uint64_t> requests;
+        int64_t positions = 0;  // in their caches
+    };
+
     void load() {
         forget_peak();
         const Clock::time_point begun = Clock::now();
@@ -150,18 +204,15 @@ class Bench {
 
     void note_peak() { r.peak = std::max(r.peak, peak_memory()); }
 
-    Engine open(int64_t context) {
-        alia_engine_options options = ALIA_ENGINE_OPTIONS_INIT;
-        options.context = context;
-        options.chunk = plan.chunk;
-        options.cache = plan.cache;
+    Engine open(const Room& room) {
+        const alia_engine_options options = options_of(plan, room);
         alia_engine* engine = nullptr;
         check(alia_engine_open(model.get(), &options, &engine));
         return Engine(engine);
     }
 
     // Queues a prompt of tokens that follow from nothing but their number.
-    void submit(alia_engine* engine, int64_t tokens, int64_t generated) {
+    uint64_t submit(alia_engine* engine, int64_t tokens, int64_t generated) {
         std::vector<int32_t> ids;
         uint32_t state = 12345;
         for (int64_t i = 0; i < tokens; ++i)
@@ -172,57 +223,83 @@ class Bench {
         options.temperature = 0;
         uint64_t request = 0;
         check(alia_engine_submit(engine, ids.data(), ids.size(), &options, &request));
+        return request;
     }
 
-    // Steps until so many events of this kind have come.
-    void take(alia_engine* engine, int64_t wanted, int32_t kind = ALIA_EVENT_TOKEN) {
-        while (wanted > 0) {
-            if (interrupted()) throw Failure("interrupted", ALIA_CANCELLED);
-            alia_event event = ALIA_EVENT_INIT;
-            uint32_t count = 0;
-            check(alia_engine_step(engine, &event, 1, &count));
-            bar.show(done, total);
-            if (count == 0) continue;
-            check(event);
-            if (event.kind == kind) --wanted;
+    // One step; calls of(event) for each event.
+    template <class F>
+    void step(alia_engine* engine, F&& of) {
+        if (interrupted()) throw Failure("interrupted", ALIA_CANCELLED);
+        uint32_t count = 0;
+        check(alia_engine_step(engine, events.data(), uint32_t(events.size()), &count));
+        bar.show(done, total);
+        for (uint32_t i = 0; i < count; ++i) {
+            check(events[i]);
+            of(events[i]);
         }
+    }
+
+    // Whole steps until so many events of this kind have come; gives how many did.
+    int64_t take(alia_engine* engine, int64_t wanted, int32_t kind = ALIA_EVENT_TOKEN) {
+        int64_t taken = 0;
+        while (taken < wanted) step(engine, [&](const alia_event& e) { taken += e.kind == kind; });
+        return taken;
+    }
+
+    // Steps until each of so many new sequences, which begin with so many tokens, has had a token.
+    void begin(Running& of, alia_engine* engine, int64_t tokens, int streams) {
+        of.requests.clear();
+        of.positions = streams * (tokens - 1);  // a sequence's last token is not in the cache yet
+        for (int i = 0; i < streams; ++i) of.requests.push_back(submit(engine, tokens, -1));
+        std::set<uint64_t> waiting(of.requests.begin(), of.requests.end());
+        while (!waiting.empty())
+            step(engine, [&](const alia_event& e) {
+                if (e.kind == ALIA_EVENT_TOKEN) waiting.erase(e.request), ++of.positions;
+            });
     }
 
     // A long context is filled once; repetitions go on from where the last one stopped.
     void fill(const Speed& s) {
-        if (s.prompt || s.context == 0) return void(engines.emplace_back());
-        engines.push_back(open(s.context + (plan.repeat + 1) * s.tokens + 2));
-        submit(engines.back().get(), s.context, -1);
-        take(engines.back().get(), 1);
-        done += s.context;
+        Running& running = filled.emplace_back();
+        if (s.prompt || s.context == 0) return;
+        running.engine = open(filled_room(plan, s.context, s.streams));
+        begin(running, running.engine.get(), s.context, s.streams);
+        done += s.streams * s.context;
     }
 
-    void measure(Speed& s, alia_engine* filled, int repetition, const Roofs& roofs) {
-        alia_engine* engine = filled ? filled : start.get();
-        if (!s.prompt && !filled) {
-            submit(engine, 1, s.tokens + 1);
-            take(engine, 1);
-        }
-        const Clock::time_point begun = Clock::now();
-        if (s.prompt) submit(engine, s.tokens, 1);
-        take(engine, s.prompt ? 1 : s.tokens);
-        const double seconds = since(begun);
-        if (!filled) take(engine, 1, ALIA_EVENT_FINISHED);
+    void measure(Speed& s, Running& running, int repetition, const Roofs& roofs) {
+        s.prompt ? measure_prompt(s, repetition, roofs) : measure_generation(s, running, repetition, roofs);
         done += steps(s);
-        if (repetition > 0) note(s, repetition, seconds, roofs);
     }
 
-    void note(Speed& s, int repetition, double seconds, const Roofs& roofs) {
+    void measure_prompt(Speed& s, int repetition, const Roofs& roofs) {
+        const Clock::time_point begun = Clock::now();
+        submit(start.get(), s.tokens, 1);
+        take(start.get(), 1);
+        const double seconds = since(begun);
+        take(start.get(), 1, ALIA_EVENT_FINISHED);
+        if (repetition == 0) return;
+        s.roof = work.roof(roofs);
         s.speeds.push_back(double(s.tokens) / seconds);
-        if (s.prompt) {
-            s.roof = work.roof(roofs);
-            s.shares.push_back(work.products(s.tokens) / seconds / rate(roofs, s.roof));
-        } else {
-            const int64_t before = s.context ? s.context + repetition * s.tokens : 1;
-            const double positions = double(before) + double(s.tokens) / 2;
-            const double bytes = double(r.token_bytes) + double(r.position_bytes) * positions;
-            s.shares.push_back(bytes * s.speeds.back() / roofs.read);
+        s.shares.push_back(work.products(s.tokens) / seconds / rate(roofs, s.roof));
+    }
+
+    void measure_generation(Speed& s, Running& running, int repetition, const Roofs& roofs) {
+        alia_engine* engine = running.engine ? running.engine.get() : start.get();
+        if (!running.engine) begin(running, engine, 1, s.streams);
+        const Clock::time_point begun = Clock::now();
+        const int64_t taken = take(engine, s.streams * s.tokens);
+        const double seconds = since(begun);
+        const double positions = double(running.positions) + double(taken) / 2;  // in the middle
+        running.positions += taken;
+        if (!running.engine) {
+            for (uint64_t request : running.requests) check(alia_engine_cancel(engine, request));
+            take(engine, s.streams, ALIA_EVENT_FINISHED);
         }
+        if (repetition == 0) return;
+        s.speeds.push_back(double(taken) / seconds);
+        const double bytes = double(r.token_bytes) + double(r.position_bytes) * positions;  // of a step
+        s.shares.push_back(bytes * s.speeds.back() / s.streams / roofs.read);
     }
 
     // For the progress bar: a generated token takes about as long as a few of a prompt.
@@ -236,7 +313,8 @@ class Bench {
     SpeedReport r;
     Model model;
     Engine start;                 // for what begins with an empty cache
-    std::vector<Engine> engines;  // for each of r.speeds; null: `start`
+    std::vector<Running> filled;  // for each of r.speeds
+    std::vector<alia_event> events = std::vector<alia_event>(1024, alia_event ALIA_EVENT_INIT);
 };
 
 }  // namespace

@@ -5,9 +5,10 @@
 namespace cli {
 
 struct SpeedPlan {
-    std::vector<int64_t> prompts;   // lengths
-    int64_t generate = 64;          // tokens a repetition; 0: none
-    std::vector<int64_t> contexts;  // tokens before those that are generated; 0: a first token alone
+    std::vector<int64_t> prompts;    // lengths
+    int64_t generate = 64;           // tokens a repetition; 0: none
+    std::vector<int64_t> contexts;   // tokens before those that are generated; 0: a first token alone
+    std::vector<int> streams = {1};  // sequences that generate at once, each with a context of its own
     int repeat = 5;
     int chunk = 512;  // prompt tokens a step takes at most
     int32_t cache = ALIA_CACHE_AUTO;
@@ -15,15 +16,16 @@ struct SpeedPlan {
 
 // As alia_device_roofs gives them.
 struct Roofs {
-    double read, copy, f32, int8, bf16;
+    double read, copy, upload, f32, int8, bf16, e4m3;
 };
 
-// Tokens per second, once a repetition, and the same as a share of that repetition's roof: for a prompt the
-// multiply-adds of its weights, for generated tokens the bytes of weights and cache that they read.
+// Tokens per second, of all streams together, once a repetition, and the same as a share of that repetition's roof: for
+// a prompt the multiply-adds of its weights, for generated tokens the bytes of weights and cache that they read.
 struct Speed {
     bool prompt;
-    int64_t tokens, context;
-    const char* roof;  // "read", "f32", "int8", "bf16"
+    int64_t tokens, context;  // of each stream
+    int streams;
+    const char* roof;  // "read", "f32", "int8", "bf16", "e4m3"
     std::vector<double> speeds, shares;
 };
 

@@ -38,7 +38,7 @@ struct Tile {
 constexpr int generated_rows = 16;
 
 // The k-th tile of the segment of tokens that begins at `start`.
-__device__ inline Tile tile_of(const Attention& a, int start, int k, int tile_rows) {
+__device__ inline Tile query_tile(const Attention& a, int start, int k, int tile_rows) {
     const int first = k * tile_rows, last = start + (first + tile_rows - 1) / a.group;
     int limit = 0, token = start + first / a.group;
     for (; token <= last && token < a.n && a.sequence[token] == a.sequence[start]; ++token)
@@ -60,7 +60,7 @@ __device__ void list_tiles(const Attention& a, int tile_rows, Tile* list, Items 
         const int k = (row + tile_rows - 1) / tile_rows;
         const int count = token < a.n ? (row + a.group + tile_rows - 1) / tile_rows - k : 0;
         int own = 0;
-        for (int i = 0; i < count; ++i) own += items(tile_of(a, start, k + i, tile_rows).limit);
+        for (int i = 0; i < count; ++i) own += items(query_tile(a, start, k + i, tile_rows).limit);
         int counts = count, works = own;
         for (int step = 1; step < warp_size; step *= 2) {
             const int c = __shfl_up_sync(0xFFFFFFFFu, counts, step), w = __shfl_up_sync(0xFFFFFFFFu, works, step);
@@ -68,7 +68,7 @@ __device__ void list_tiles(const Attention& a, int tile_rows, Tile* list, Items 
         }
         int before = work + works - own;
         for (int i = 0; i < count; ++i) {
-            Tile tile = tile_of(a, start, k + i, tile_rows);
+            Tile tile = query_tile(a, start, k + i, tile_rows);
             tile.before = before;
             before += items(tile.limit);
             list[1 + tiles + counts - count + i] = tile;

@@ -1,6 +1,7 @@
 // Rows in and rows out: norms, SwiGLU, angles, gathers. All are bound by memory; a thread moves 16 bytes at a time.
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/reduce.h"
+#include "kernels/cuda/silu.h"
 #include "kernels/cuda/table.h"
 
 namespace alia::cuda {
@@ -109,8 +110,6 @@ void norm_any(Queue& q, Tensor y, Tensor x, Tensor a, const float* w, float eps)
            {dim3(unsigned(x.rows)), norm_threads, norm_threads / warp_size * int(sizeof(float))}, half_rows(y),
            float_rows(x), float_rows(a), w, eps, x.columns);
 }
-
-__device__ float silu(float x) { return x / (1 + expf(-x)); }
 
 template <bool whole>
 __global__ void __launch_bounds__(copy_threads) glu_kernel(HalfRows y, FloatRows x, int64_t columns) {

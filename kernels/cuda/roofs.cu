@@ -1,6 +1,7 @@
 // What the device reaches in kernels that do nothing else.
 #include <algorithm>
 #include <alia/ptx.h>
+#include <cstring>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/table.h"
@@ -37,13 +38,19 @@ __global__ void __launch_bounds__(threads) float_kernel(float* never, int steps)
     if (all < 0) *never = all;
 }
 
-__global__ void __launch_bounds__(threads) brain_kernel(float* never, int steps) {
+template <bool e4m3>
+__global__ void __launch_bounds__(threads) tensor_kernel(float* never, int steps) {
     grid_wait();
     float sum[chains][4] = {};
-    const uint32_t one = 0x3F803F80, a[4] = {one, one, one, one}, b[2] = {one, one};
+    const uint32_t some = 0x3F803F80, a[4] = {some, some, some, some}, b[2] = {some, some};
     for (int i = 0; i < steps; ++i)
 #pragma unroll
-        for (int c = 0; c < chains; ++c) mma_bf16(sum[c], a, b);
+        for (int c = 0; c < chains; ++c) {
+            if constexpr (e4m3)
+                mma_e4m3(sum[c], a, b);
+            else
+                mma_bf16(sum[c], a, b);
+        }
     float all = 0;
     for (int c = 0; c < chains; ++c) all += sum[c][0];
     if (all < 0) *never = all;
@@ -82,9 +89,11 @@ struct Watch {
 };
 
 struct Memory {
-    Memory(Stream* s, int64_t bytes) : s(s), data(static_cast<char*>(allocate(s, bytes, Home::device))) {}
-    ~Memory() { release(s, data, Home::device); }
+    Memory(Stream* s, int64_t bytes, Home home = Home::device)
+        : s(s), home(home), data(static_cast<char*>(allocate(s, bytes, home))) {}
+    ~Memory() { release(s, data, home); }
     Stream* s;
+    Home home;
     char* data;
 };
 
@@ -94,9 +103,9 @@ Roofs measure(Stream* s) {
     Queue& q = queue(s);
     const Current current(q);
     // Far beyond the caches; a device of few multiprocessors gets less to do.
-    const int64_t bytes = q.multiprocessors >= 16 ? 512 << 20 : 1 << 20;
+    const int64_t bytes = q.multiprocessors >= 16 ? 512 << 20 : 1 << 20, host_bytes = bytes / 8;
     const int steps = q.multiprocessors >= 16 ? products : 4;
-    const Memory from(s, bytes), to(s, bytes);
+    const Memory from(s, bytes), to(s, bytes), host(s, host_bytes, Home::host);
     Watch watch(q);
     check(q, cudaMemsetAsync(from.data, 1, size_t(bytes), q.stream), "cudaMemsetAsync");
     auto* never = reinterpret_cast<float*>(to.data);
@@ -110,12 +119,22 @@ Roofs measure(Stream* s) {
         check(q, cudaMemcpyAsync(to.data, from.data, size_t(bytes), cudaMemcpyDeviceToDevice, q.stream),
               "cudaMemcpyAsync");
     });
+    std::memset(host.data, 1, size_t(host_bytes));
+    r.upload = watch.rate(double(host_bytes), [&] {
+        check(q, cudaMemcpyAsync(to.data, host.data, size_t(host_bytes), cudaMemcpyHostToDevice, q.stream),
+              "cudaMemcpyAsync");
+    });
     r.f32 = watch.rate(double(blocks) * threads * chains * steps, [&] {
         launch(q, float_kernel, {dim3(blocks), threads}, never, steps);
     });
-    r.bf16 = watch.rate(double(blocks) * threads / warp_size * chains * steps * 16 * 8 * 16, [&] {
-        launch(q, brain_kernel, {dim3(blocks), threads}, never, steps);
+    const double tiles = double(blocks) * threads / warp_size * chains * steps;  // of 16 by 8 sums
+    r.bf16 = watch.rate(tiles * 16 * 8 * 16, [&] {
+        launch(q, tensor_kernel<false>, {dim3(blocks), threads}, never, steps);
     });
+    if (q.code >= 89)
+        r.e4m3 = watch.rate(tiles * 16 * 8 * 32, [&] {
+            launch(q, tensor_kernel<true>, {dim3(blocks), threads}, never, steps);
+        });
     return r;
 }
 

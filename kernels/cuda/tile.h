@@ -3,6 +3,7 @@
 #pragma once
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/packed.h"
+#include "kernels/cuda/silu.h"
 
 namespace alia::cuda {
 
@@ -117,8 +118,6 @@ __device__ void group_sums(float (&sums)[Packed<F>::groups][C][2], const uint32_
             }
     }
 }
-
-__device__ inline float silu(float x) { return x / (1 + expf(-x)); }
 
 // Row `row` of w and row `n` of x: one number of y, or of silu(gate) up, where they exist.
 __device__ inline void store(const Product& p, int n, int row, float sum) {
