@@ -214,7 +214,6 @@ cudaError_t cudaGetLastError() {
     last = cudaSuccess;
     return e;
 }
-cudaError_t cudaPeekAtLastError() { return last; }
 
 cudaError_t cudaDriverGetVersion(int* version) {
     ALIA_CALL;
@@ -326,12 +325,6 @@ cudaError_t cudaFreeHost(void* p) {
     --living.pinned;
     return tell(e);
 }
-cudaError_t cudaHostGetDevicePointer(void** p, void* host, unsigned) {
-    ALIA_CALL;
-    if (!emulated::is_pinned(host)) return tell(cudaErrorInvalidValue);
-    *p = host;
-    return cudaSuccess;
-}
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
     ALIA_CALL;
@@ -359,15 +352,6 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t s) {
         emulated::mark_written(p, bytes);
         return cudaSuccess;
     }));
-}
-cudaError_t cudaMemset(void* p, int value, size_t bytes) {
-    ALIA_CALL;
-    if (breaks_capture()) return tell(cudaErrorStreamCaptureUnsupported);
-    if (cudaError_t e = run_all()) return tell(e);
-    if (!emulated::is_device(p, bytes)) return tell(cudaErrorInvalidValue);
-    std::memset(p, value, bytes);
-    emulated::mark_written(p, bytes);
-    return cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
@@ -426,7 +410,6 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (breaks_capture()) return tell(cudaErrorStreamCaptureUnsupported);
     return tell(event->stream && streams.contains(event->stream) ? run_until(event->stream, event->after) : lost);
 }
-cudaError_t cudaEventQuery(cudaEvent_t event) { return cudaEventSynchronize(event); }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
     ALIA_CALL;
     *milliseconds = 1;
