@@ -1,8 +1,12 @@
-// Packed weights of the CUDA table: uploaded in slices, and read back as rows of an embedding table, in every format.
+// Packed weights of the CUDA table: uploaded in slices, the same bytes on every device, and read back as rows of an
+// embedding table, in every format.
 #include <algorithm>
+#include <map>
+#include <string_view>
 
 #include "tests/catch.h"
 #include "tests/on_device.h"
+#include "tests/random_weights.h"
 #ifndef ALIA_CARD
 #include "tests/emulated/emulated.h"
 #endif
@@ -14,25 +18,9 @@ namespace {
 
 std::mt19937 rng(20261125);
 
-// Rows of random bytes that decode to small numbers.
-std::vector<uint8_t> random_weights(Format f, int64_t rows, int64_t columns) {
-    const int n = info(f).n, size = info(f).bytes;
-    std::vector<uint8_t> bytes(size_t(rows * row_bytes(f, columns)));
-    std::vector<float> block(static_cast<size_t>(n));
-    for (size_t b = 0; b < bytes.size(); b += size_t(size)) {
-        bool small;
-        do {
-            for (int i = 0; i < size; ++i) bytes[b + size_t(i)] = uint8_t(rng());
-            decode_row(f, &bytes[b], n, block.data());
-            small = std::all_of(block.begin(), block.end(), [](float x) { return std::fabs(x) < 8; });
-        } while (!small);
-    }
-    return bytes;
-}
-
 struct Weights {
-    Weights(Device& cuda, Format f, int64_t rows, int64_t columns)
-        : bytes(random_weights(f, rows, columns)),
+    Weights(Device& cuda, Format f, int64_t rows, int64_t columns, std::mt19937& rng)
+        : bytes(random_weights(f, rows, columns, rng)),
           host{bytes.data(), rows, columns, row_bytes(f, columns), f},
           memory(cuda, cuda.kernels.packed_bytes(f, rows, columns)),
           device{memory.data(), rows, columns, 0, f} {
@@ -48,6 +36,24 @@ struct Weights {
     Tensor device;
 };
 
+// FNV-1a.
+uint64_t hash(const std::vector<uint8_t>& bytes) {
+    uint64_t h = 0xCBF29CE484222325;
+    for (uint8_t b : bytes) h = (h ^ b) * 0x100000001B3;
+    return h;
+}
+
+// Of 67 rows of two blocks (131 numbers of formats without) from std::mt19937(1), packed: what a card makes of them is
+// what the emulated device does.
+const std::map<std::string_view, uint64_t> hashes = {
+    {"F32", 0xe2f9666e84a427e3},  {"F16", 0x2fb3030ac3fcb233},    {"BF16", 0x5399dd30d71ba02},
+    {"Q8_0", 0xefd713a711a939ef}, {"Q4_0", 0x80f5ec8bc7b55aa8},   {"Q4_1", 0x36e49d4e19521474},
+    {"Q5_0", 0x959733700480959e}, {"Q5_1", 0xb2ed80c17891738b},   {"Q2_K", 0xc39237d0b5aa80d3},
+    {"Q3_K", 0xd204347d04bde838}, {"Q4_K", 0x8153834893c0da67},   {"Q5_K", 0xc67c85371effa1d8},
+    {"Q6_K", 0x3570b1bb34db722b}, {"IQ4_NL", 0x13f9f67c1673b7a5}, {"IQ4_XS", 0xcd74a4bcdc07f651},
+    {"I8", 0x7ea7320f7a947dce},   {"U8", 0x54029708eaa466e9},     {"E4M3", 0x989432ad355a5edc},
+};
+
 }  // namespace
 
 #ifndef ALIA_CARD
@@ -55,7 +61,7 @@ TEST_CASE("CUDA: weights come by a stream of their own, and are laid out once th
     const auto cuda = open_cuda();
     emulated::options.stream_waits = false;
     try {
-        const Weights w(*cuda, Format::BF16, 3, 16);
+        const Weights w(*cuda, Format::BF16, 3, 16, rng);
         get<uint8_t>(*cuda, w.memory.data(), w.memory.size());
         CHECK(false);
     } catch (const Error& e) {
@@ -67,6 +73,20 @@ TEST_CASE("CUDA: weights come by a stream of their own, and are laid out once th
 }
 #endif
 
+TEST_CASE("CUDA: packed weights are the same bytes on every device") {
+    auto cuda = open_cuda();
+    for (int f = 0; f < Formats::size; ++f) {
+        const Format format = Format(f);
+        const int64_t block = info(format).n;
+        std::mt19937 fixed(1);
+        const Weights w(*cuda, format, 67, block == 1 ? 131 : 2 * block, fixed);
+        INFO(info(format).name);
+        const auto wanted = hashes.find(info(format).name);
+        REQUIRE(wanted != hashes.end());
+        CHECK(hash(get<uint8_t>(*cuda, w.memory.data(), w.memory.size())) == wanted->second);
+    }
+}
+
 TEST_CASE("CUDA: rows of packed tables are those that were uploaded, in every format") {
     auto ref = Device::open("ref"), cuda = open_cuda();
     for (int f = 0; f < Formats::size; ++f) {
@@ -75,7 +95,7 @@ TEST_CASE("CUDA: rows of packed tables are those that were uploaded, in every fo
         for (auto [rows, blocks] : {std::array<int64_t, 2>{1, 1}, {17, 1}, {37, 2}, {67, block == 1 ? 131 : 3}}) {
             const int64_t columns = blocks * block;
             INFO(info(format).name << " [" << rows << "][" << columns << "]");
-            const Weights w(*cuda, format, rows, columns);
+            const Weights w(*cuda, format, rows, columns, rng);
             const std::vector<int32_t> tokens = {int32_t(rows - 1), 0, int32_t(rows / 2)};
             const auto index = put(*cuda, tokens);
             HostRows known(3, columns);

@@ -7,6 +7,7 @@
 #include "kernels/cuda/table.h"
 #include "tests/catch.h"
 #include "tests/environment.h"
+#include "tests/random_weights.h"
 #ifdef ALIA_CARD
 #include "tests/gpu/card.h"
 #else
@@ -56,17 +57,10 @@ struct Weights {
         : numbers(size_t(rows * columns)),
           memory(cuda::packed_bytes(f, rows, columns)),
           t{memory.data, rows, columns, 0, f} {
-        const int64_t bytes = row_bytes(f, columns), block = info(f).bytes, n = info(f).n;
-        std::vector<uint8_t> raw(size_t(rows * bytes));
-        for (int64_t i = 0; i < rows * bytes / block; ++i) {
-            bool small = false;
-            while (!small) {
-                for (int64_t b = 0; b < block; ++b) raw[size_t(i * block + b)] = uint8_t(rng());
-                decode_row(f, &raw[size_t(i * block)], n, &numbers[size_t(i * n)]);
-                small = true;
-                for (int64_t k = 0; k < n; ++k) small &= std::fabs(numbers[size_t(i * n + k)]) < 8;
-            }
-        }
+        const int64_t bytes = row_bytes(f, columns);
+        const std::vector<uint8_t> raw = test::random_weights(f, rows, columns, rng);
+        for (int64_t r = 0; r < rows; ++r)
+            decode_row(f, &raw[size_t(r * bytes)], columns, &numbers[size_t(r * columns)]);
         for (int64_t r = 0; r < rows; r += pack_rows) {  // in slices
             const int64_t count = std::min<int64_t>(pack_rows, rows - r);
             const Memory staged(count * bytes, &raw[size_t(r * bytes)]);

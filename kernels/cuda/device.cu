@@ -250,7 +250,6 @@ Stream* open(const DeviceOptions& o) {
     q->capability =
         10 * attribute(*q, cudaDevAttrComputeCapabilityMajor) + attribute(*q, cudaDevAttrComputeCapabilityMinor);
     q->multiprocessors = attribute(*q, cudaDevAttrMultiProcessorCount);
-    q->shared_bytes = attribute(*q, cudaDevAttrMaxSharedMemoryPerBlockOptin);
     q->code = code_capability(*q);
     check(*q, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     for (Slot& slot : q->slots) {

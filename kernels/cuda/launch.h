@@ -32,7 +32,6 @@ struct Queue {
     int capability = 0;  // 10 * major + minor
     int code = 0;        // the capability that its kernels were compiled for: a card runs code for older ones too
     int multiprocessors = 0;
-    int shared_bytes = 0;   // that a block can have
     bool lost = false;      // a kernel failed: every later call says so, and only closing works
     const char* loss = "";  // the runtime's name of that error
     Room sample_room;       // sample.cu

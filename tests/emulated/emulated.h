@@ -67,6 +67,13 @@ size_t shared_limit();  // bytes of shared memory that a block of such a card ma
 void fail_call(int64_t n, int error, bool sticky);
 int64_t calls();  // runtime calls so far
 
+// A kernel, by its address, with what a launch gave each block; the most where launches differ.
+struct Launched {
+    const void* kernel;
+    int threads, shared;  // shared: bytes of dynamic shared memory
+};
+const std::vector<Launched>& launched();  // in this process
+
 // What is alive: allocations on devices and of pinned memory, streams, events, graphs.
 struct Alive {
     int64_t device = 0, pinned = 0, streams = 0, events = 0, graphs = 0;

@@ -1,6 +1,8 @@
 // Catch2's main for programs on the emulated device. The environment's ALIA_EMULATED says how kernels are scheduled:
 // "ahead" (without it), "reversed" or "random"; ALIA_TEST_SEED is the seed of the last one. ALIA_WITHOUT=FILE:LINE
 // takes that barrier or wait out of the kernels, and ALIA_SITES=1 lists those that were met (mutations.py).
+// ALIA_LAUNCHES=1 lists the kernels that ran, by where their code lies, with threads and dynamic shared memory of a
+// block (scripts/cuda-resources).
 #define CATCH_CONFIG_RUNNER
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +11,8 @@
 
 #include "tests/catch.h"
 #include "tests/emulated/emulated.h"
+
+extern "C" const char __executable_start;  // the linker's: addresses of the program's file begin here
 
 int main(int argc, char** argv) {
     const char* order = std::getenv("ALIA_EMULATED");
@@ -30,6 +34,10 @@ int main(int argc, char** argv) {
     for (const std::string& report : emulated::reports()) std::printf("emulated device: %s\n", report.c_str());
     if (std::getenv("ALIA_SITES"))
         for (const emulated::Site& s : emulated::all_sites()) std::printf("site %s:%d\n", s.file, s.line);
+    if (std::getenv("ALIA_LAUNCHES"))
+        for (const emulated::Launched& l : emulated::launched())
+            std::printf("launch %tx %d %d\n", static_cast<const char*>(l.kernel) - &__executable_start, l.threads,
+                        l.shared);
     std::printf("order %s, seed %llu, %lld runtime calls\n", name.data(), (unsigned long long)emulated::options.seed,
                 (long long)emulated::calls());
     return failed;

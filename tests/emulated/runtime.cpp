@@ -1,4 +1,5 @@
 // The emulated runtime: streams as queues of work, done when something waits for it.
+#include <algorithm>
 #include <cuda_runtime.h>
 #include <deque>
 #include <functional>
@@ -148,6 +149,17 @@ size_t shared_limit() {
 Alive alive() { return living; }
 int64_t allocations() { return allocated; }
 
+std::vector<Launched> kernels;
+const std::vector<Launched>& launched() { return kernels; }
+void note_launch(const void* kernel, int threads, int shared) {
+    for (Launched& l : kernels)
+        if (l.kernel == kernel) {
+            l.threads = std::max(l.threads, threads), l.shared = std::max(l.shared, shared);
+            return;
+        }
+    kernels.push_back({kernel, threads, shared});
+}
+
 cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t& c, void (*call)(const void*),
                          std::shared_ptr<const void> arguments, size_t argument_bytes) {
     std::lock_guard lock(mutex);
@@ -160,6 +172,7 @@ cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t& c, void (
         return tell(cudaErrorInvalidValue);
     const bool overlaps = c.numAttrs > 0 && c.attrs->val.programmaticStreamSerializationAllowed;
     if (overlaps && code_capability() < 90) return tell(cudaErrorInvalidValue);  // its grid_wait() would not wait
+    note_launch(kernel, int(threads), int(c.dynamicSmemBytes));
     EmulatedStream* stream = c.stream;
     const Launch launch = {call,
                            arguments.get(),
@@ -247,8 +260,7 @@ cudaError_t cudaSetDevice(int d) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int d) {
     ALIA_CALL;
     if (d < 0 || d >= machine.devices) return tell(cudaErrorInvalidDevice);
-    *p = {"Emulated device",       machine.memory,          emulated::shared_limit(),
-          machine.capability / 10, machine.capability % 10, machine.multiprocessors};
+    *p = {"Emulated device", machine.memory};
     return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr a, int d) {
@@ -263,9 +275,6 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr a, int d) {
             break;
         case cudaDevAttrComputeCapabilityMinor:
             *value = machine.capability % 10;
-            break;
-        case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-            *value = int(emulated::shared_limit());
             break;
     }
     return cudaSuccess;
