@@ -51,7 +51,7 @@ int64_t whole_pages(int64_t positions) { return (positions + 63) / 64 * 64; }
 // For all that begins with an empty cache: a prompt and the token after it, or tokens behind a first one.
 Room empty_room(const SpeedPlan& plan) {
     const int streams = *std::max_element(plan.streams.begin(), plan.streams.end());
-    const int64_t generated = plan.generate + 2;
+    const int64_t generated = plan.generate + streams + 3;  // the first streams may begin before the last
     int64_t longest = generated;
     for (int64_t n : plan.prompts) longest = std::max(longest, n + 1);
     return {longest, streams, std::max(whole_pages(longest), streams * whole_pages(generated))};
