@@ -310,10 +310,10 @@ TEST_CASE(
     const int64_t before = emulated::calls();
     const auto expected = generate(*engine, request);
     const int64_t calls = emulated::calls() - before;
-    // Steps grow by 1 for so many calls; 0 fails each one in turn.
+    // Steps grow by 2 for so many calls; 0 fails each one in turn.
     const long growth = from_environment("ALIA_FAULT_STEP", 8);
     int64_t rounds = 0, failed = 0;
-    for (int64_t n = 0; n < calls; n += growth ? 1 + n / growth : 1, ++rounds) {
+    for (int64_t n = 0; n < calls; n += growth ? 1 + 2 * n / growth : 1, ++rounds) {
         if (rounds % 2 == 0) engine = open();
         const bool memory = rounds / 2 % 2;
         INFO("call " << n << " of " << calls);
