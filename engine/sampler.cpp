@@ -159,7 +159,7 @@ int32_t Sampler::pick(const SampleResult& r, uint64_t position,
                       const std::function<std::span<const float>()>& fetch_row) const {
     if (r.count == 0)
         fail(Status::malformed,
-             "no token can be drawn: the request forbids all of them, or the logits are not numbers");
+             "no token can be drawn: the logits are not numbers (damaged weights), or the request forbids every token");
     const Sampling& s = sampling;
     if (s.greedy()) return r.candidates[0].token;
     if (s.top_k == 0 && s.top_p >= 1 && s.min_p <= 0) return r.draw;
