@@ -45,37 +45,37 @@ double best_products(const Roofs& r, Format f, Role role) {
     return r.int8 > 0 ? r.int8 : r.f32;
 }
 
-void linear(benchmark::State& state, Bench& b, Format format, Shape shape, int rows, Role role) {
+// multiply(w, x, scratch), over copies of w that no cache holds together.
+template <class F>
+void product(benchmark::State& state, Bench& b, Format format, Shape shape, int rows, Role role, F&& multiply) {
     const Weights& w = b.weights(format, shape);
-    const Buffer x = b.floats(rows * shape.columns), y = b.room(rows * shape.rows);
+    const Buffer x = b.floats(rows * shape.columns);
     const Buffer scratch(*b.device, b.k.scratch_bytes(format, rows, shape.columns));
     const Roofs& roofs = b.roofs();
     size_t next = 0;
     const double seconds = timed(state, b, [&] {
         Tensor copy = w.copies[next++ % w.copies.size()];
         copy.e4m3_inputs = format == Format::E4M3;
-        b.k.linear(b.device->stream, role, matrix(y, rows, shape.rows), b.operand(x, rows, shape.columns), copy,
-                   scratch.data());
+        multiply(copy, b.operand(x, rows, shape.columns), scratch.data());
     });
     report(state, seconds, roofs, double(w.buffers[0].size()), double(rows) * double(shape.rows * shape.columns),
            best_products(roofs, format, role));
 }
 
+void linear(benchmark::State& state, Bench& b, Format format, Shape shape, int rows, Role role) {
+    const Buffer y = b.room(rows * shape.rows);
+    product(state, b, format, shape, rows, role, [&](Tensor w, Tensor x, void* scratch) {
+        b.k.linear(b.device->stream, role, matrix(y, rows, shape.rows), x, w, scratch);
+    });
+}
+
 // Gate and up with SwiGLU: `shape` is both.
 void linear_glu(benchmark::State& state, Bench& b, Format format, Shape shape, int rows, Role role) {
-    const Weights& w = b.weights(format, shape);
-    const Buffer x = b.floats(rows * shape.columns), both = b.room(rows * shape.rows), y = b.room(rows * shape.rows);
-    const Buffer scratch(*b.device, b.k.scratch_bytes(format, rows, shape.columns));
-    const Roofs& roofs = b.roofs();
-    size_t next = 0;
-    const double seconds = timed(state, b, [&] {
-        Tensor copy = w.copies[next++ % w.copies.size()];
-        copy.e4m3_inputs = format == Format::E4M3;
-        b.k.linear_glu(b.device->stream, role, b.operand(y, rows, shape.rows / 2), b.operand(x, rows, shape.columns),
-                       copy, matrix(both, rows, shape.rows), scratch.data());
+    const Buffer both = b.room(rows * shape.rows), y = b.room(rows * shape.rows);
+    product(state, b, format, shape, rows, role, [&](Tensor w, Tensor x, void* scratch) {
+        b.k.linear_glu(b.device->stream, role, b.operand(y, rows, shape.rows / 2), x, w, matrix(both, rows, shape.rows),
+                       scratch);
     });
-    report(state, seconds, roofs, double(w.buffers[0].size()), double(rows) * double(shape.rows * shape.columns),
-           best_products(roofs, format, role));
 }
 
 // The fastest that cuBLASLt has for the product that `linear` makes of BF16 weights.

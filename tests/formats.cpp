@@ -1,6 +1,8 @@
-// Decoding of every format against NumPy (tests/truth/formats.py): one row at a time and, through embed, sixteen.
+// Decoding of every format against NumPy (tests/truth/formats.py): one row at a time and, through embed, sixteen; and
+// the two-byte floats by themselves.
 #include "kernels/formats.h"
 
+#include <cmath>
 #include <sstream>
 
 #include "kernels/cpu/isa.h"
@@ -74,4 +76,28 @@ TEST_CASE("the table of formats says what the structs say") {
     CHECK(info(Format::IQ4_XS).gguf == 23);
     CHECK(row_bytes(Format::Q6_K, 512) == 420);
     CHECK(row_bytes(Format::F16, 7) == 14);
+}
+
+TEST_CASE("halves and brains convert to and from floats") {
+    for (uint32_t bits = 0; bits < 65536; ++bits) {
+        const float h = to_float(f16{uint16_t(bits)}), b = to_float(bf16{uint16_t(bits)});
+        const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+        if (exponent < 31) {
+            const double value = exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24);
+            REQUIRE(h == float(bits & 0x8000 ? -value : value));
+            REQUIRE(to_f16(h).bits == bits);
+        } else {
+            REQUIRE((fraction ? std::isnan(h) : std::isinf(h)));
+        }
+        if (!std::isnan(b)) REQUIRE(to_bf16(b).bits == bits);
+    }
+    CHECK(to_f16(1 + 0x1p-11f).bits == 0x3C00);  // a tie goes to the even one
+    CHECK(to_f16(1 + 0x1p-11f + 0x1p-20f).bits == 0x3C01);
+    CHECK(to_f16(65520).bits == 0x7C00);
+    CHECK(to_f16(0x1p-25f).bits == 0);
+    CHECK(to_f16(0x1.8p-25f).bits == 1);
+    CHECK(to_bf16(1 + 0x1p-8f).bits == 0x3F80);
+    CHECK(to_bf16(1 + 0x1.8p-8f).bits == 0x3F81);
+    CHECK(std::isnan(to_float(to_bf16(NAN))));
+    CHECK(std::isnan(to_float(to_f16(NAN))));
 }

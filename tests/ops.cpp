@@ -1,11 +1,8 @@
 // Every table against the reference: all operations and formats, odd sizes, buffers of exactly the bytes that are used.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <memory>
 #include <random>
-#include <sched.h>
-#include <thread>
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/threads.h"
@@ -175,68 +172,6 @@ struct Paged {
 };
 
 }  // namespace
-
-TEST_CASE("a device opened by name runs the table it was asked for") {
-    for (const Kernels* k : tables()) {
-        const std::string name = "cpu:" + std::string(k->name).substr(4);
-        CHECK(&Device::open(name)->kernels == k);
-    }
-    CHECK(&Device::open("ref")->kernels == &ref_kernels);
-    CHECK(&Device::open("cpu")->kernels == tables().front());
-    setenv("ALIA_DEVICE", "ref", 1);
-    CHECK(&Device::open()->kernels == &ref_kernels);
-    setenv("ALIA_DEVICE", "cpu:pentium", 1);
-    CHECK_THROWS_AS(Device::open(), Error);
-    unsetenv("ALIA_DEVICE");
-    CHECK_THROWS_AS(Device::open("cuda:99"), Error);
-}
-
-TEST_CASE("a pool does each piece of work once, on the threads it was asked for, pinned where asked") {
-    for (bool pin : {false, true})
-        for (int threads : {1, 2, 5}) {
-            Stream* pool = cpu::open_pool(threads, pin);
-            CHECK(cpu::threads(pool) == threads);
-            for (int64_t n : {0, 1, 2, 3, 64, 1000}) {
-                std::vector<std::atomic<int>> done(static_cast<size_t>(n));
-                parallel(pool, n, [&](int64_t i) { ++done[size_t(i)]; });
-                CHECK(std::all_of(done.begin(), done.end(), [](const auto& d) { return d == 1; }));
-            }
-            const auto caller = std::this_thread::get_id();
-            std::atomic<bool> right = true;
-            for (int round = 0; round < 100; ++round)
-                parallel(pool, 16, [&](int64_t) {
-                    cpu_set_t set;
-                    sched_getaffinity(0, sizeof set, &set);
-                    if (pin && std::this_thread::get_id() != caller && CPU_COUNT(&set) != 1) right = false;
-                });
-            CHECK(right);
-            cpu::close_pool(pool);
-        }
-}
-
-TEST_CASE("halves and brains convert to and from floats") {
-    for (uint32_t bits = 0; bits < 65536; ++bits) {
-        const float h = to_float(f16{uint16_t(bits)}), b = to_float(bf16{uint16_t(bits)});
-        const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-        if (exponent < 31) {
-            const double value = exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24);
-            REQUIRE(h == float(bits & 0x8000 ? -value : value));
-            REQUIRE(to_f16(h).bits == bits);
-        } else {
-            REQUIRE((fraction ? std::isnan(h) : std::isinf(h)));
-        }
-        if (!std::isnan(b)) REQUIRE(to_bf16(b).bits == bits);
-    }
-    CHECK(to_f16(1 + 0x1p-11f).bits == 0x3C00);  // a tie goes to the even one
-    CHECK(to_f16(1 + 0x1p-11f + 0x1p-20f).bits == 0x3C01);
-    CHECK(to_f16(65520).bits == 0x7C00);
-    CHECK(to_f16(0x1p-25f).bits == 0);
-    CHECK(to_f16(0x1.8p-25f).bits == 1);
-    CHECK(to_bf16(1 + 0x1p-8f).bits == 0x3F80);
-    CHECK(to_bf16(1 + 0x1.8p-8f).bits == 0x3F81);
-    CHECK(std::isnan(to_float(to_bf16(NAN))));
-    CHECK(std::isnan(to_float(to_f16(NAN))));
-}
 
 TEST_CASE("linear and embed agree with the reference in every format") {
     Backend ref(ref_kernels);
