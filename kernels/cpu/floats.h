@@ -102,11 +102,13 @@ struct FloatProducts : Step {
         Floats sum[tile_count][size];
         for (auto& row : sum)
             for (Floats& f : row) f = broadcast(0.f);
-        for (int j = 0; j < n; ++j)
-            for (int w = 0; w < tile_count; ++w) {
-                const W v = weights(w, j);
-                for (int t = 0; t < size; ++t) sum[w][t] = Step::multiply_add(v, x + j * size + t, sum[w][t]);
-            }
+        for (int j = 0; j < n; ++j) {
+            W v[tile_count];
+            for (int w = 0; w < tile_count; ++w) v[w] = weights(w, j);
+            // Rows outside: with tiles outside, GCC keeps every row's number in a register, and sums on the stack.
+            for (int t = 0; t < size; ++t)
+                for (int w = 0; w < tile_count; ++w) sum[w][t] = Step::multiply_add(v[w], x + j * size + t, sum[w][t]);
+        }
         for (int w = 0; w < tile_count; ++w)
             for (int t = 0; t < size; ++t) total[w][at + t] = total[w][at + t] + sum[w][t];
     }

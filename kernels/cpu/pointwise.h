@@ -73,11 +73,10 @@ void glu(Stream* s, Tensor y, Tensor x) {
         const int64_t end = first + piece < y.columns ? first + piece : y.columns;
         const float *gate = x.row(row), *up = gate + y.columns;
         float* out = y.row(row);
-        for (int64_t i = first; i < end; i += lanes) {
-            const int64_t m = end - i < lanes ? end - i : lanes;
-            Floats g = load(gate + i, m);
-            store(out + i, g / (broadcast(1.f) + exp(broadcast(0.f) - g)) * load(up + i, m), m);
-        }
+        auto swiglu = [](Floats g, Floats u) { return g / (broadcast(1.f) + exp(broadcast(0.f) - g)) * u; };
+        int64_t i = first;
+        for (; i + lanes <= end; i += lanes) store(out + i, swiglu(load(gate + i), load(up + i)));
+        if (const int64_t m = end - i; m > 0) store(out + i, swiglu(load(gate + i, m), load(up + i, m)), m);
     });
 }
 
