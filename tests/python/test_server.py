@@ -53,11 +53,11 @@ class WithServer(WithModel):
 
     @classmethod
     @contextlib.contextmanager
-    def serving(cls, *, path=None, limits=Limits(), keys=Keys(), ready=True, **engine):
+    def serving(cls, *, path=None, limits=Limits(), keys=Keys(), ready=True, loop="auto", **engine):
         server = app.Server(path or cls.folder, name="tiny", model={}, engine={"context": 512, "sequences": 16, **engine}, limits=limits, keys=keys)
         listening = socket.create_server(("127.0.0.1", 0))
         server.port = listening.getsockname()[1]
-        running = uvicorn.Server(uvicorn.Config(server.app, log_level="critical", http=connection(limits.body_seconds)))
+        running = uvicorn.Server(uvicorn.Config(server.app, log_level="critical", loop=loop, http=connection(limits.body_seconds)))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -128,6 +128,32 @@ class TestAnswers(WithServer):
             self.assertEqual(logprobs["text_offset"], list(range(12)))
         self.assertEqual(self.post(TEXT, {"prompt": [1, 7, 8], "seed": 6, "max_tokens": 12, **LETTERS})["choices"][0]["text"], wanted[1].text)
         self.assertEqual(self.post(TEXT, {"prompt": "ab", **LETTERS})["usage"]["completion_tokens"], 16)
+
+    def test_pieces_of_streams(self):
+        """With and without uvloop, and as versions and methods of HTTP frame them."""
+        body = {"prompt": "ab", "seed": 5, "max_tokens": 12, "stream": True, **LETTERS}
+
+        def text(events):
+            return "".join(json.loads(event)["choices"][0]["text"] for event in events)
+
+        wanted = text(self.events(TEXT, body)[:-1])
+        self.assertEqual(len(wanted), 12)
+        with self.serving(loop="asyncio") as plain:
+            self.assertEqual(text(self.events(TEXT, body, server=plain)[:-1]), wanted)
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=60) as old:
+            data = json.dumps(body).encode()
+            old.sendall(b"POST /v1/completions HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+            head, _, events = old.makefile("rb").read().partition(b"\r\n\r\n")
+        self.assertNotIn(b"chunked", head.lower())
+        *events, done, end = events.decode().split("\n\n")
+        self.assertEqual((text(event.removeprefix("data: ") for event in events), done, end), (wanted, "data: [DONE]", ""))
+        kept = self.send("POST", TEXT, body)  # on one connection: a stream, a whole answer, and a head alone
+        self.assertTrue(kept.read().endswith(b"data: [DONE]\n\n"))
+        for method, status in (("GET", 200), ("HEAD", 200), ("GET", 200)):
+            kept.connection.request(method, "/health")
+            answer = kept.connection.getresponse()
+            self.assertEqual((answer.status, answer.getheader("Transfer-Encoding")), (status, None))
+            self.assertEqual(answer.read() != b"", method == "GET")
 
     def test_several_prompts(self):
         prompts = ["ab", "cd", "e"]
@@ -493,7 +519,7 @@ class TestLimits(WithServer):
         async def parts():
             yield b""
 
-        asyncio.run(EventStream(parts(), 0.05, lambda: ended.append(1))({}, never, never))
+        asyncio.run(EventStream(parts(), 0.05, app.from_library, lambda: ended.append(1))({}, never, never))
         self.assertEqual(ended, [1])
 
 

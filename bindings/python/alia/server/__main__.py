@@ -1,5 +1,6 @@
 """python3 -m alia.server MODEL"""
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         keys=keys,
     )
     app = server.app if keys or not local else LocalOnly(server.app)
+    gc.freeze()  # what is here now stays; collections need not look at it
     uvicorn.run(
         app, host=given.host, port=given.port, http=connection(given.body_time_limit), access_log=given.access_log,
         proxy_headers=False, server_header=False, ws="none",

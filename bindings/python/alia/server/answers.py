@@ -2,7 +2,6 @@
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +25,11 @@ class Choice:
     count: int = 0  #: tokens
     cached: int = 0  #: tokens of the prompt
     offset: int = 0  #: characters of the tokens that were written
+    frame: tuple[bytes, bytes] | None = None  #: of an event that tells its text and nothing else, what is around that
 
 
 class Answers(ABC):
-    """The choices of one answer. `take` gathers, and `whole` or `events` writes, what came."""
+    """The choices of one answer. `take` gathers what comes for `whole`; `events` writes it at once."""
 
     prefix: str
     whole_object: str
@@ -41,15 +41,16 @@ class Answers(ABC):
         self._head = encoded({"object": self.chunk_object} | self.head)[:-1]  # of every chunk
         self.choices = [Choice() for _ in range(asked.n * len(asked.requests))]
 
-    def take(self, number: int, item: Item) -> None:
-        choice = self.choices[number]
-        choice.text += item.text
-        if isinstance(item, End):
-            choice.finish, choice.cached = _finish[item.finish], item.cached_tokens
-        else:
-            choice.count += 1
-            if self.asked.logprobs >= 0:
-                choice.tokens.append(item)
+    def take(self, came: list[tuple[int, Item]]) -> None:
+        for number, item in came:
+            choice = self.choices[number]
+            choice.text += item.text
+            if isinstance(item, End):
+                choice.finish, choice.cached = _finish[item.finish], item.cached_tokens
+            else:
+                choice.count += 1
+                if self.asked.logprobs >= 0:
+                    choice.tokens.append(item)
 
     def usage(self) -> dict[str, Any]:
         prompt, generated = self.asked.prompt_tokens, sum(choice.count for choice in self.choices)
@@ -67,17 +68,26 @@ class Answers(ABC):
         """Events that come before anything is generated."""
         return b""
 
-    def events(self, numbers: Iterable[int]) -> bytes:
-        """What came of these choices since their last events."""
-        return b"".join(map(self._event, numbers))
+    def events(self, came: list[tuple[int, Item]]) -> bytes:
+        """Takes it, and tells of it."""
+        self.take(came)
+        return b"".join(self._event(number) for number in dict.fromkeys(number for number, _ in came))
 
     def _event(self, number: int) -> bytes:
         choice = self.choices[number]
-        if not (choice.text or choice.tokens or choice.finish):
+        if choice.tokens or choice.finish:
+            written = self._chunk(self._common(number) | self._part(choice))
+        elif choice.text:
+            before, after = choice.frame = choice.frame or self._frame(number)
+            written = before + encoded(choice.text) + after
+        else:
             return b""
-        written = self._chunk(self._common(number) | self._part(choice))
         choice.text, choice.tokens = "", []
         return written
+
+    def _frame(self, number: int) -> tuple[bytes, bytes]:
+        before, _, after = self._chunk(self._common(number) | self._part(Choice("\0"))).rpartition(encoded("\0"))
+        return before, after
 
     def closing(self) -> bytes:
         return event(self._head + b',"choices":[],"usage":' + encoded(self.usage()) + b"}") if self.asked.usage else b""

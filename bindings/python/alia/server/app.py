@@ -3,7 +3,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .. import __version__
-from .._dispatch import Token
+from .._dispatch import Item
 from .._engine import Engine
 from .._errors import Error, Status
 from .._model import Model
@@ -150,27 +150,15 @@ class Server:
                 generation.close()
                 whole.observe(time.monotonic() - start)
 
-            async def gathered() -> AsyncIterator[dict[int, None]]:
-                """The choices that something came of, each time that something comes."""
-                fresh = True
-                try:
-                    async for came in generation:
-                        if fresh and any(isinstance(item, Token) for _, item in came):
-                            first_token.observe(time.monotonic() - start)
-                            fresh = False
-                        for number, item in came:
-                            answers.take(number, item)
-                        yield dict.fromkeys(number for number, _ in came)
-                except Error as error:
-                    raise self.failed(error) from None
-
-            came = gathered()
             try:
+                came = await anext(generation)
+                first_token.observe(time.monotonic() - start)
                 if asked.stream:
                     seconds = self.limits.seconds + self.limits.body_seconds
-                    return EventStream(_events(answers, await anext(came), came), seconds, end)
-                async for _ in came:
-                    pass
+                    return EventStream(_events(answers, came, generation), seconds, self.failed, end)
+                answers.take(came)
+                async for came in generation:
+                    answers.take(came)
             except BaseException:
                 end()
                 raise
@@ -214,12 +202,10 @@ class Server:
         return as_json(self.health.report(), 200 if self.health.is_ready else 503)
 
 
-async def _events(
-    answers: Answers, first: Iterable[int], came: AsyncIterator[Iterable[int]]
-) -> AsyncIterator[bytes]:
+async def _events(answers: Answers, first: list[tuple[int, Item]], more: Generation) -> AsyncIterator[bytes]:
     yield answers.opening() + answers.events(first)
-    async for numbers in came:
-        if part := answers.events(numbers):
+    async for came in more:
+        if part := answers.events(came):
             yield part
     if last := answers.closing():
         yield last

@@ -2,9 +2,24 @@
 request's head is there nor, so, how many descriptors silent clients hold."""
 import asyncio
 import logging
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+class _Wire(h11.Connection):
+    """h11's, which writes the pieces of a stream, of which each token is one, without asking its rules again."""
+
+    _chunked = False
+
+    def send(self, event: Any) -> bytes | None:
+        if self._chunked and self.our_state is h11.SEND_BODY and isinstance(event, h11.Data) and event.data:
+            return b"%x\r\n%b\r\n" % (len(event.data), event.data)
+        sent: bytes | None = super().send(event)
+        if isinstance(event, h11.Response):
+            self._chunked = sent is not None and b"\r\ntransfer-encoding: chunked\r\n" in sent.lower()
+        return sent
 
 
 def connection(seconds: float) -> type[H11Protocol]:
@@ -16,6 +31,7 @@ def connection(seconds: float) -> type[H11Protocol]:
         _late: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:
+            self.conn = _Wire(h11.SERVER)
             super().connection_made(transport)
             self._watch()
 

@@ -18,13 +18,13 @@ class Generation(AsyncIterator[list[tuple[int, Item]]]):
         self._queue, self._choices = queue, sum(one.options.completions for one in prepared)
         queue.enter(self._choices)
         self._came: list[tuple[int, Item]] = []
-        self._news = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None  # that who waits for more is told by
         self._running: list[tuple[Dispatcher, Request]] = []
         self.left = 0  #: choices that go on
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         try:
             for one in prepared:
-                request = one.request(self._taker(self.left), loop)
+                request = one.request(self._taker(self.left), self._loop)
                 self._running.append((engine._submit(one, request), request))
                 self.left += one.options.completions
         except BaseException:
@@ -34,15 +34,17 @@ class Generation(AsyncIterator[list[tuple[int, Item]]]):
     def _taker(self, first: int) -> Callable[[Item], object]:
         def take(item: Item) -> None:
             self._came.append((first + item.completion, item))
-            self._news.set()
+            if self._news and not self._news.done():
+                self._news.set_result(None)
 
         return take
 
     async def __anext__(self) -> list[tuple[int, Item]]:
         if not self.left:
             raise StopAsyncIteration
-        await self._news.wait()
-        self._news.clear()
+        if not self._came:
+            self._news = self._loop.create_future()
+            await self._news
         came, self._came = self._came, []
         for at, (_, item) in enumerate(came):
             if not isinstance(item, End):
@@ -51,7 +53,6 @@ class Generation(AsyncIterator[list[tuple[int, Item]]]):
                 if at == 0:
                     raise failure
                 self._came = came[at:]
-                self._news.set()
                 return came[:at]
             self.left -= 1
         return came

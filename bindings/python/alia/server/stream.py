@@ -3,6 +3,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from .._errors import Error
 from .errors import APIError, encoded
 
 
@@ -11,12 +12,15 @@ def event(data: bytes) -> bytes:
 
 
 class EventStream:
-    """A response, as ASGI has it, of events: each part holds what is there at its time. An APIError that they end with
-    becomes an event too. After `seconds`, which only a client that does not read reaches, the connection is dropped.
-    `end` is called however it ends."""
+    """A response, as ASGI has it, of events: each part holds what is there at its time. A failure that they end with
+    becomes an event too, as `failed` has it. After `seconds`, which only a client that does not read reaches, the
+    connection is dropped. `end` is called however it ends."""
 
-    def __init__(self, parts: AsyncIterator[bytes], seconds: float, end: Callable[[], object]) -> None:
-        self._parts, self._seconds, self._end = parts, seconds, end
+    def __init__(
+        self, parts: AsyncIterator[bytes], seconds: float, failed: Callable[[BaseException], APIError],
+        end: Callable[[], object],
+    ) -> None:
+        self._parts, self._seconds, self._failed, self._end = parts, seconds, failed, end
 
     async def __call__(self, scope: Any, receive: Any, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         try:
@@ -34,6 +38,6 @@ class EventStream:
             async for part in self._parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             last = event(b"[DONE]")
-        except APIError as error:
-            last = event(encoded(error.body()))
+        except (APIError, Error) as error:
+            last = event(encoded(self._failed(error).body()))
         await send({"type": "http.response.body", "body": last})
