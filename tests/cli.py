@@ -147,6 +147,9 @@ class Cli(WithProgram):
         self.assertEqual([2 * i["bytes"] for i in half["items"] if i["name"] == "KV cache BF16"],
                          [i["bytes"] for i in large["items"] if i["name"] == "KV cache F32"])
         self.assertRegex(self.alia("plan", self.model), r"(?m)^total +[\d.]+ [KM]iB$")
+        for command in (["plan", self.model], ["run", self.model, "a"]):  # which is a format of cards
+            self.alia(*command, "--kv", "fp8", "--device", "cpu:base", code=1)
+            self.assertRegex(self.error, r"cpu_base keeps the KV cache of this model .* in F32, F16, BF16.*; not in E4M3")
 
     def test_doctor(self):
         report = json.loads(self.alia("doctor", "--json", environment={"ALIA_DEVICE": ""}))
@@ -183,6 +186,14 @@ class Cli(WithProgram):
         table = self.alia("doctor", self.model)
         self.assertRegex(table, r"(?m)^threads +\d+ of \d+ processors")
         self.assertRegex(table, r"(?m)^ +ref: [\d.]+ [KM]iB of [\d.]+ .iB, fits$")
+        spanish = self.alia("doctor", self.model, "--lang", "es")
+        self.assertRegex(spanish, r"(?m)^hilos +\d+ de \d+ procesadores")
+        self.assertRegex(spanish, r"(?m)^ +ref: [\d.]+ [KM]iB de [\d.]+ .iB, cabe$")
+        self.assertEqual({line[:19].rstrip() == "" or line[18] == " " and line[19] != " " for line in spanish.splitlines()}, {True})
+        english = re.findall(r"\b(?:the|of|and|memory|threads|devices|available|fits|yes|no,)\b", spanish)
+        self.assertEqual(english, [])
+        options = ["doctor", self.model, "--json"]
+        self.assertEqual(json.loads(self.alia(*options, "--lang", "es"))["runs_on"], json.loads(self.alia(*options))["runs_on"])
         huge = self.alia("doctor", self.model, "--ctx", "400000000000")
         self.assertRegex(huge, r"(?m)^it runs on .*; it cannot: context: 400000000000 is not between")
         broken = json.loads(self.alia("doctor", self.folder / "none.gguf", "--json"))

@@ -1,8 +1,9 @@
 // alia doctor: what the machine has, and where a model would run and why.
-#include <optional>
+#include <algorithm>
 
 #include "bindings/cli/commands.h"
 #include "bindings/cli/json.h"
+#include "bindings/cli/language.h"
 #include "bindings/cli/machine.h"
 #include "bindings/cli/terminal.h"
 
@@ -22,8 +23,10 @@ struct Place {
     bool fits = false;
 };
 
+// What a command without --device would use, and what the user should know of it.
 struct Verdict {
-    std::string device, reason;
+    std::string device, error, other;  // why it cannot, and a device that has the room which this one lacks; or empty
+    bool asked = false, fits = true;   // asked: by the environment
 };
 
 std::vector<Place> places(const std::vector<Device>& devices, const Options& o) {
@@ -49,26 +52,37 @@ std::vector<Place> places(const std::vector<Device>& devices, const Options& o) 
     return found;
 }
 
-// What a command without --device would use, and what the user should know of it.
 Verdict verdict(const std::vector<Place>& found, const std::string& automatic, const char* forced) {
-    Verdict v{.device = automatic, .reason = "the best device here"};
-    if (forced && *forced) v = {forced, "the environment's ALIA_DEVICE asks for it"};
+    Verdict v{.device = automatic, .error = {}, .other = {}};
+    if (forced && *forced) v = {.device = forced, .error = {}, .other = {}, .asked = true};
     const Place *chosen = nullptr, *other = nullptr;
     for (const Place& place : found) {
         if (place.device == v.device || (v.device == "cpu" && !chosen && place.device.starts_with("cpu:")))
             chosen = &place;
         if (place.fits && !other) other = &place;
     }
-    if (chosen && !chosen->error.empty()) v.reason += "; it cannot: " + chosen->error;
-    if (chosen && chosen->error.empty() && !chosen->fits) {
-        v.reason += "; the model does not fit in its memory";
-        if (other) v.reason += ", and fits on " + other->device + ": use --device " + other->device;
-    }
+    if (!chosen) return v;
+    v.error = chosen->error;
+    v.fits = chosen->fits || !v.error.empty();
+    if (!v.fits && other) v.other = other->device;
     return v;
 }
 
-void row(const char* name, const std::string& value) {
-    if (!value.empty()) std::printf("%-18s %s\n", name, value.c_str());
+// In the user's language, or as it stands for programs.
+std::string reason(const Verdict& v, const char* (*say)(const char*)) {
+    std::string text = say(v.asked ? "the environment's ALIA_DEVICE asks for it" : "the best device here");
+    if (!v.error.empty()) text += say("; it cannot: ") + v.error;
+    if (!v.fits) text += say("; the model does not fit in its memory");
+    if (!v.other.empty()) text += say(", and fits on ") + v.other + say(": use --device ") + v.other;
+    return text;
+}
+
+// The text after a column of names.
+void row(const char* english, const std::string& value) {
+    if (value.empty()) return;
+    const std::string name = tr(english);
+    const auto width = std::count_if(name.begin(), name.end(), [](char c) { return (c & 0xC0) != 0x80; });
+    std::printf("%s%*s %s\n", name.c_str(), int(18 - width), "", value.c_str());
 }
 
 std::string threads_text(const std::string& devices) {
@@ -76,36 +90,38 @@ std::string threads_text(const std::string& devices) {
                  affinity = number_at(devices, "/processors/affinity"), quota = number_at(devices, "/processors/quota");
     char text[160], allowed[64] = "", time[64] = "";
     if (affinity > 0 && affinity < online)
-        std::snprintf(allowed, sizeof allowed, "; the affinity mask allows %.0f", affinity);
-    if (quota > 0) std::snprintf(time, sizeof time, "; the control group allows the time of %.2f", quota);
-    std::snprintf(text, sizeof text, "%.0f of %.0f processors%s%s", threads, online, allowed, time);
+        std::snprintf(allowed, sizeof allowed, tr("; the affinity mask allows %.0f"), affinity);
+    if (quota > 0) std::snprintf(time, sizeof time, tr("; the control group allows the time of %.2f"), quota);
+    std::snprintf(text, sizeof text, tr("%.0f of %.0f processors%s%s"), threads, online, allowed, time);
     return text;
 }
 
 std::string memory_text(const Machine& m) {
-    std::string text = human_bytes(double(m.memory)) + ", " + human_bytes(double(m.available)) + " available";
+    std::string text = human_bytes(double(m.memory)) + ", " + human_bytes(double(m.available)) + tr(" available");
     if (m.group_memory > 0)
-        text += "; the control group allows " + human_bytes(double(m.group_memory)) + " and uses " +
+        text += tr("; the control group allows ") + human_bytes(double(m.group_memory)) + tr(" and uses ") +
                 human_bytes(double(m.group_used));
     return text;
 }
 
 std::string huge_pages_text(const std::string& mode) {
-    if (mode == "never") return "never; weights and caches would be read faster with madvise";
-    return mode.empty() ? "the system has none" : mode + ", so that weights and caches have them";
+    if (mode == "never") return tr("never; weights and caches would be read faster with madvise");
+    return mode.empty() ? tr("the system has none") : mode + tr(", so that weights and caches have them");
 }
 
 std::string cuda_text(const std::string& devices) {
-    const std::string reason = optional_string_at(devices, "/cuda/reason");
+    const std::string reason = tr(optional_string_at(devices, "/cuda/reason").c_str());
     if (!bool_at(devices, "/cuda/built")) return reason;
     const std::string driver = optional_string_at(devices, "/cuda/driver");
-    std::string text = "built with CUDA " + optional_string_at(devices, "/cuda/runtime");
-    text += driver.empty() ? "" : "; the driver has " + driver;
+    std::string text = tr("built with CUDA ") + optional_string_at(devices, "/cuda/runtime");
+    text += driver.empty() ? "" : tr("; the driver has ") + driver;
     return reason.empty() ? text : text + "; " + reason;
 }
 
 std::string device_text(const Device& d, const std::string& automatic) {
-    std::string text = d.name + (d.name == automatic ? ": yes, the one that auto takes" : d.usable ? ": yes" : ": no");
+    std::string text = d.name + tr(d.name == automatic ? ": yes, the one that auto takes"
+                                   : d.usable          ? ": yes"
+                                                       : ": no");
     if (!d.reason.empty()) text += ", " + d.reason;
     if (!d.title.empty()) text += " (" + visible(d.title) + ", " + human_bytes(d.memory) + ")";
     return text;
@@ -115,8 +131,8 @@ std::string place_text(const Place& p) {
     if (!p.error.empty()) return p.device + ": " + visible(p.error);
     std::string text = p.device + ": " + human_bytes(number_at(p.plan, "/total"));
     if (const double available = number_at(p.plan, "/available"); available > 0)
-        text += " of " + human_bytes(available);
-    return text + (p.fits ? ", fits" : ", does not fit");
+        text += tr(" of ") + human_bytes(available);
+    return text + tr(p.fits ? ", fits" : ", does not fit");
 }
 
 void print_table(const Machine& m, const std::string& devices, const std::vector<Device>& list,
@@ -133,7 +149,7 @@ void print_table(const Machine& m, const std::string& devices, const std::vector
     for (const Device& device : list) row(std::exchange(name, ""), device_text(device, automatic));
     name = "model";
     for (const Place& place : found) row(std::exchange(name, ""), place_text(place));
-    row(o.model.empty() ? "models run on" : "it runs on", v.device + ": " + visible(v.reason));
+    row(o.model.empty() ? "models run on" : "it runs on", v.device + ": " + visible(reason(v, tr)));
 }
 
 void print_json(const Machine& m, const std::string& devices, const std::vector<Place>& found, const Verdict& v) {
@@ -148,7 +164,7 @@ void print_json(const Machine& m, const std::string& devices, const std::vector<
         json_string(alia_version()).c_str(), json_string(m.processor).c_str(), json_string(m.instructions).c_str(),
         (long long)m.memory, (long long)m.available, (long long)m.group_memory, (long long)m.group_used,
         json_string(m.huge_pages).c_str(), devices.c_str(), plans.c_str(), json_string(v.device).c_str(),
-        json_string(v.reason).c_str());
+        json_string(reason(v, [](const char* english) { return english; })).c_str());
 }
 
 int doctor(const Options& o) {

@@ -25,16 +25,14 @@ void add_sampling_options(CLI::App& command, alia_request_options& r) {
 }
 
 void add_cache_option(CLI::App& command, int32_t& format) {
-    static const std::map<std::string, int32_t> formats = {{"auto", ALIA_CACHE_AUTO},
-                                                           {"f32", ALIA_CACHE_F32},
-                                                           {"f16", ALIA_CACHE_F16},
-                                                           {"bf16", ALIA_CACHE_BF16},
-                                                           {"q8_0", ALIA_CACHE_Q8_0}};
+    static const std::map<std::string, int32_t> formats = {{"auto", ALIA_CACHE_AUTO}, {"f32", ALIA_CACHE_F32},
+                                                           {"f16", ALIA_CACHE_F16},   {"bf16", ALIA_CACHE_BF16},
+                                                           {"q8_0", ALIA_CACHE_Q8_0}, {"fp8", ALIA_CACHE_FP8}};
     auto choose = [&format](const std::string& name) { format = formats.at(name); };
     command
         .add_option_function<std::string>("--kv", choose, "format of the KV cache (without it: the device's choice)")
         ->type_name("FORMAT")
-        ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "q8_0"}));
+        ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "q8_0", "fp8"}));
 }
 
 namespace {
