@@ -67,8 +67,7 @@ class Builder {
         model.norm = vector(n.norm, 0);
         model.head = c.tied ? embed : stack({matrix(n.head, 0, c.vocabulary, c.hidden)});
         model.rope = rope();
-        // Engines have queues of their own: what they read is there from here on.
-        if (std::byte last; model.device) kernels.read(model.device->stream, &last, model.buffers.back().data(), 1);
+        if (model.device) kernels.end_packing(model.device->stream);  // engines have streams of their own
     }
 
   private:

@@ -19,17 +19,19 @@ MemoryPlan plan_memory(const std::string& path, const ModelOptions& model_option
         const int64_t frequencies = format == Format::F32 ? m.rope.pairs * int64_t(sizeof(double)) : 0;
         plan.items.push_back({std::string("weights ") + info(format).name, bytes - host + frequencies});
     }
-    plan.items.push_back(
-        {std::string("KV cache ") + info(cache).name, Cache::bytes(k, m.config, cache_positions(o), cache)});
-    plan.items.push_back({"scratch", Runner::bytes(m, k, limits)});
-    plan.items.push_back(
-        {"staging and sampling", k.staging_bytes + k.sample_bytes(limits.outputs, m.config.vocabulary)});
+    const int64_t cache_bytes = Cache::bytes(k, m.config, cache_positions(o), cache),
+                  scratch = Runner::bytes(m, k, limits), sampling = k.sample_bytes(limits.outputs, m.config.vocabulary);
+    plan.items.push_back({std::string("KV cache ") + info(cache).name, cache_bytes});
+    plan.items.push_back({"scratch", scratch});
+    plan.items.push_back({"sampling", sampling});
+    // An engine takes these where the weights' staging was.
+    plan.items.push_back({"more while loading", k.staging_bytes - cache_bytes - scratch - sampling});
     if (m.host_bytes) {
         plan.items.push_back({"embeddings on the host", m.host_bytes, true});
         plan.host_total = m.host_bytes;
         plan.host_available = available_memory();
     }
-    std::erase_if(plan.items, [](const PlanItem& item) { return item.bytes == 0; });
+    std::erase_if(plan.items, [](const PlanItem& item) { return item.bytes <= 0; });
     for (const PlanItem& item : plan.items)
         if (!item.host) plan.total += item.bytes;
     return plan;

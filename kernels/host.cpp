@@ -29,6 +29,7 @@ void release(Stream*, void* memory, Home) { std::free(memory); }
 int64_t free_bytes(Stream*) { return -1; }
 int64_t sample_bytes(int64_t, int64_t) { return 0; }
 void reserve(Stream*, int64_t, int64_t) {}
+void end_packing(Stream*) {}
 
 void copy(Stream*, void* to, const void* from, int64_t bytes) {
     if (bytes > 0) std::memcpy(to, from, size_t(bytes));

@@ -11,6 +11,7 @@ int64_t sample_bytes(int64_t rows, int64_t columns);
 void reserve(Stream*, int64_t rows, int64_t columns);
 // `draw` in memory of the host, through the table's own `pack` where w is packed.
 void draw(Stream*, Tensor w, uint64_t seed, decltype(Kernels::pack) pack);
+void end_packing(Stream*);
 void copy(Stream*, void* to, const void* from, int64_t bytes);
 void run(Stream*, uint64_t key, void (*pass)(void*), void* context);
 

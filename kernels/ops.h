@@ -93,7 +93,7 @@ struct Kernels {
     Format operand_format;  // of what `linear` and `linear_glu` read and `norm`, `add_norm`, `attend` and `glu` write
     bool host_embeddings;   // rows of an embedding table are best left in host memory, in the format's own layout
     bool replays;  // `run` repeats passes of one key without a call: batches are worth rounding up to few sizes
-    int64_t staging_bytes;  // of Home::device that a stream takes by itself once it packs or draws weights
+    int64_t staging_bytes;  // of Home::device that `pack` and `draw` take by themselves, until `end_packing`
 
     Stream* (*open)(const DeviceOptions&);
     void (*close)(Stream*);
@@ -115,6 +115,9 @@ struct Kernels {
     // come in order of `first`, from 0: a multiple of pack_rows, and so is `count` except where w ends.
     int64_t (*packed_bytes)(Format, int64_t rows, int64_t columns);
     void (*pack)(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
+    // Returns when all earlier work is done, so that other streams may read what it wrote, and gives back what `pack`
+    // and `draw` took by themselves.
+    void (*end_packing)(Stream*);
 
     void (*embed)(Stream*, Tensor y, Tensor w, const int32_t* token);  // y[i] = w[token[i]]; w packed or in host memory
     void (*norm)(Stream*, Tensor y, Tensor x, const float* w, float eps);  // y = x / sqrt(mean(x^2) + eps) * w, a row

@@ -192,6 +192,10 @@ TEST_CASE("CUDA: products agree with sums in double in every format, and a row h
 TEST_CASE("CUDA: products of every block shape have the same bits") {
     emulated::reset();
     for (Format f : {Format::BF16, Format::Q6_K, Format::Q4_1}) expect_products(f, 128, 768, 0, {139, 64, 31, 13, 1});
+    for (Format f : {Format::BF16, Format::E4M3, Format::Q8_0, Format::I8, Format::Q4_0, Format::Q4_K})  // tuned ones
+        expect_products(f, 96, std::max(info(f).n, 64), 0, {129, 64, 32, 16, 8});
+    expect_products(Format::BF16, 96, 72, 0, {256, 128, 65});
+    expect_products(Format::Q4_1, 736, 32, 0, {273, 257, 256});  // blocks in bands, the last one narrower
 }
 
 TEST_CASE("CUDA: products of a shape that the seed draws", "[drawn]") {

@@ -3,6 +3,9 @@
 
 #include "tests/catch.h"
 #include "tests/on_device.h"
+#ifndef ALIA_CARD
+#include "tests/emulated/emulated.h"
+#endif
 
 using namespace alia;
 using namespace alia::test;
@@ -135,3 +138,29 @@ TEST_CASE("CUDA: embedding rows in host memory are the reference's in every form
         }
     }
 }
+
+#ifndef ALIA_CARD
+TEST_CASE("CUDA: what a card reaches is measured; where a call fails, a typed error says so and nothing stays") {
+    emulated::reset();
+    const auto cuda = open_cuda();
+    const emulated::Alive none = emulated::alive();
+    const Roofs roofs = cuda->kernels.measure(cuda->stream);
+    for (double rate : {roofs.read, roofs.copy, roofs.upload, roofs.f32, roofs.bf16, roofs.e4m3}) CHECK(rate > 0);
+    CHECK(roofs.int8 == 0);
+    int events = 0;
+    for (int64_t n = 0; n < 24; ++n) {  // memory, events, the first kernels
+        INFO("call " << n);
+        emulated::fail_call(n, 2, false);
+        try {
+            cuda->kernels.measure(cuda->stream);
+            CHECK(false);
+        } catch (const Error& e) {
+            CHECK(e.status == Status::out_of_memory);
+            events += std::string(e.message).find("cudaEventCreate") != std::string::npos;
+        }
+        emulated::reset();
+        CHECK(emulated::alive() == none);
+    }
+    CHECK(events == 2);
+}
+#endif

@@ -12,7 +12,7 @@ layers = {
     "kernels/": ["kernels/"],
     "kernels/cpu/": ["kernels/cpu/", "kernels/*.h"],
     "kernels/ref/": ["kernels/ref/", "kernels/*.h"],
-    "kernels/cuda/": ["kernels/cuda/", "alia/ptx.h", "kernels/*.h"],
+    "kernels/cuda/": ["kernels/cuda/", "alia/ptx.h", "kernels/*.h", "kernels/cpu/threads.h"],
     "engine/": ["engine/", "kernels/tensor.h", "kernels/formats.h", "kernels/ops.h", "kernels/device.h", "kernels/error.h",
                 "kernels/processors.h", "kernels/signals.h"],
     "capi/": ["capi/", "alia.h", "alia/", "engine/", "kernels/error.h", "kernels/signals.h"],

@@ -56,6 +56,7 @@ const Kernels ALIA_TABLE = {
     .run = host::run,
     .packed_bytes = packed_bytes,
     .pack = pack,
+    .end_packing = host::end_packing,
     .embed = embed,
     .norm = norm,
     .add_norm = add_norm,

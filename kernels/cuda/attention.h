@@ -129,6 +129,9 @@ constexpr int64_t partial_bytes(int64_t rows, int64_t chunks, int64_t dim) {
     return rows * chunks * int64_t(sizeof(float2) + sizeof(float) * size_t(dim));
 }
 
+// Pieces of a strip that a thread has in hand at once: where a block shares strips, it has no registers for two.
+constexpr int pieces_at_once(int threads) { return threads > warp_size ? 1 : 2; }
+
 // Bytes of `positions` rows of K or V in shared memory, for head dimensions up to D.
 ALIA_HD constexpr int strip_bytes(bool e4m3, int D, int positions) { return positions * (e4m3 ? D / 32 * 36 : 2 * D); }
 
@@ -138,7 +141,7 @@ ALIA_HD constexpr int strip_bytes(bool e4m3, int D, int positions) { return posi
 template <int D, bool e4m3, int positions, int threads>
 __device__ void load_strip(uint8_t* to, const uint8_t* head, int dim, int first, int valid, int thread) {
     constexpr int columns = e4m3 ? 16 : 8, pieces = D / columns * positions;
-#pragma unroll 2
+#pragma unroll pieces_at_once(threads)
     for (int i = thread; i < pieces; i += threads) {
         const int piece = i / positions, r = i % positions;
         cp_async16(to + i * piece_bytes, head + piece_offset(piece, first + r), piece < dim / columns && r < valid);
@@ -163,7 +166,7 @@ __device__ inline uint32_t e4m3_to_bf16(uint32_t v, uint32_t scale) {
 template <int D, int positions, int threads>
 __device__ void decode_strip(uint8_t* to, const uint8_t* from, int valid, int thread) {
     const float* scales = reinterpret_cast<const float*>(from + D / 16 * positions * piece_bytes);
-#pragma unroll 2
+#pragma unroll pieces_at_once(threads)
     for (int i = thread; i < D / 16 * positions; i += threads) {
         const int piece = i / positions, r = i % positions;
         uint4 low = {}, high = {};

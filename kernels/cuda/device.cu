@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/cpu/threads.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/table.h"
@@ -106,6 +107,7 @@ void destroy(Queue* q) {
         if (s) cudaStreamDestroy(s);
     if (before >= 0) cudaSetDevice(before);
     cudaGetLastError();
+    if (q->pool) cpu::close_pool(q->pool);
     delete q;
 }
 
@@ -228,6 +230,14 @@ void grow(Queue& q, Room& r, int64_t host_bytes, int64_t device_bytes) {
     }
 }
 
+void empty(Queue& q, Room& r) {
+    const cudaError_t host = r.host ? cudaFreeHost(r.host) : cudaSuccess;
+    const cudaError_t device = r.device ? cudaFree(r.device) : cudaSuccess;
+    r = {};
+    check(q, host, "cudaFreeHost");
+    check(q, device, "cudaFree");
+}
+
 Slot& take_slot(Queue& q, int64_t host_bytes, int64_t device_bytes) {
     Slot& s = q.slots[q.next_slot];
     q.next_slot = (q.next_slot + 1) % int(std::size(q.slots));
@@ -311,7 +321,7 @@ void write(Stream* s, void* to, const void* host, int64_t bytes) {
     const Current current(q);
     for (int64_t at = 0; at < bytes; at += write_bytes) {
         const int64_t count = std::min(bytes - at, write_bytes);
-        Slot& slot = take_slot(q, 0, 0);
+        Slot& slot = take_slot(q, write_bytes, 0);
         std::memcpy(slot.host, static_cast<const char*>(host) + at, size_t(count));
         check(q, cudaMemcpyAsync(static_cast<char*>(to) + at, slot.host, size_t(count), cudaMemcpyDefault, q.stream),
               "cudaMemcpyAsync");
@@ -345,6 +355,7 @@ const Kernels table = {
     .run = run,
     .packed_bytes = packed_bytes,
     .pack = pack,
+    .end_packing = end_packing,
     .embed = embed,
     .norm = norm,
     .add_norm = add_norm,

@@ -41,7 +41,8 @@ struct Queue {
     Replay replays[64];
     uint64_t runs = 0;
     bool unsettled = false;  // the last kernel lays weights out (pack.cu)
-    int threads = 0;         // that gather rows
+    int threads = 0;         // that gather rows:
+    Stream* pool = nullptr;  // theirs, from `pack` to `end_packing`
 };
 
 inline Queue& queue(Stream* s) { return *reinterpret_cast<Queue*>(s); }
@@ -65,6 +66,8 @@ class Current {
 
 // Makes a room at least so large, 64-byte aligned; where it grows, what it held is over.
 void grow(Queue&, Room&, int64_t host_bytes, int64_t device_bytes);
+// Gives all of it back, also where the runtime says that this failed.
+void empty(Queue&, Room&);
 // The next slot, free and at least so large. Whoever fills it records `done` on the stream.
 Slot& take_slot(Queue&, int64_t host_bytes, int64_t device_bytes);
 

@@ -56,16 +56,16 @@ __global__ void __launch_bounds__(threads) tensor_kernel(float* never, int steps
     if (all < 0) *never = all;
 }
 
-// Two events, destroyed with their owner.
+struct Event {
+    explicit Event(Queue& q) { check(q, cudaEventCreate(&event), "cudaEventCreate"); }
+    ~Event() { cudaEventDestroy(event); }
+    Event(const Event&) = delete;
+    operator cudaEvent_t() const { return event; }
+    cudaEvent_t event = nullptr;
+};
+
 struct Watch {
-    explicit Watch(Queue& q) : q(q) {
-        check(q, cudaEventCreate(&begin), "cudaEventCreate");
-        check(q, cudaEventCreate(&end), "cudaEventCreate");
-    }
-    ~Watch() {
-        if (begin) cudaEventDestroy(begin);
-        if (end) cudaEventDestroy(end);
-    }
+    explicit Watch(Queue& q) : q(q), begin(q), end(q) {}
     // The median rate of a few runs after one that does not count.
     template <class F>
     double rate(double units, F&& work) {
@@ -85,7 +85,7 @@ struct Watch {
         return units / seconds[runs / 2];
     }
     Queue& q;
-    cudaEvent_t begin = nullptr, end = nullptr;
+    const Event begin, end;
 };
 
 struct Memory {

@@ -19,8 +19,9 @@ void run(Stream*, uint64_t key, void (*pass)(void*), void* context);
 void forget_replays(Queue&);  // never fails
 
 // upload.cu
-constexpr int64_t slot_bytes = 16 << 20, staging_bytes = 4 * slot_bytes;  // of a queue that packs
+constexpr int64_t slot_bytes = 16 << 20, staging_bytes = 4 * slot_bytes;  // of a queue while it packs
 void pack(Stream*, Tensor w, int64_t first, int64_t count, const void* const* rows);
+void end_packing(Stream*);
 void draw(Stream*, Tensor w, uint64_t seed);
 
 // pack.cu

@@ -137,13 +137,14 @@ struct Wide {
     static constexpr int x_bytes = columns * chunk * 2, stage = x_bytes + tiles * Packed<F>::record;
 };
 
-// Where a block stands: bands of eight blocks of w, within which those of x are the outer loop, so that blocks that run
-// together share what the second-level cache holds.
+// Where a block stands. Up to four blocks of x (256 rows at least): those that share weights are neighbours, so that
+// they run at the same time and memory gives the weights once. More of them: bands of eight blocks of w, within which
+// those of x are the outer loop, so that blocks that run together share what the second-level cache holds.
 struct Place {
     int w, x;
 };
 __device__ inline Place place(int i, int w_blocks, int x_blocks) {
-    constexpr int band = 8;
+    const int band = x_blocks <= 4 ? 1 : 8;
     const int first = i / (band * x_blocks) * band, width = min(band, w_blocks - first);
     const int inside = i - first * x_blocks;
     return {first + inside % width, inside / width};

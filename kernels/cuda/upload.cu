@@ -1,6 +1,7 @@
 // Weights from the host: rows are gathered into pinned memory, copied by a stream of their own, and laid out on the
 // device, slot by slot, so that gathering, copying and laying out go on at once.
 #include <algorithm>
+#include <utility>
 
 #include "kernels/cuda/gather.h"
 #include "kernels/cuda/launch.h"
@@ -35,7 +36,8 @@ void pack(Stream* s, Tensor w, int64_t first, int64_t count, const void* const* 
     for (int64_t i = 0, n; i < count; i += n) {
         n = std::min(rows_at_once(bytes), count - i);
         Slot& slot = take_staging(q, true, n * bytes);
-        gather(slot.host, rows + i, n, bytes, q.threads);
+        if (!q.pool) q.pool = cpu::open_pool(q.threads, false);
+        gather(q.pool, slot.host, rows + i, n, bytes);
         check(q, cudaMemcpyAsync(slot.device, slot.host, size_t(n * bytes), cudaMemcpyHostToDevice, q.copies),
               "cudaMemcpyAsync");
         check(q, cudaEventRecord(slot.copied, q.copies), "cudaEventRecord");
@@ -43,6 +45,14 @@ void pack(Stream* s, Tensor w, int64_t first, int64_t count, const void* const* 
         repack(q, w, first + i, n, slot.device);
         check(q, cudaEventRecord(slot.done, q.stream), "cudaEventRecord");
     }
+}
+
+void end_packing(Stream* s) {
+    Queue& q = queue(s);
+    const Current current(q);
+    check(q, cudaStreamSynchronize(q.stream), "cudaStreamSynchronize");
+    for (Slot& slot : q.slots) empty(q, slot);
+    if (q.pool) cpu::close_pool(std::exchange(q.pool, nullptr));
 }
 
 // On the device alone: rows that repeat are drawn once, and laid out wherever they belong.
