@@ -96,26 +96,29 @@ struct FloatProducts : Step {
     static int64_t steps(int64_t columns) { return (columns + Step::numbers - 1) / Step::numbers; }
     static int64_t scratch_bytes(int64_t rows, int64_t columns) { return rows * steps(columns) * int64_t(sizeof(X)); }
 
-    // total[w][at + t] += steps [0, n) of tile w, as weights(w, j), times those of row t of a panel.
-    template <int size, int tile_count, class Weights>
-    static void multiply_run(Weights&& weights, const X* x, int n, Floats (*const total)[token_group], int64_t at) {
-        Floats sum[tile_count][size];
-        for (auto& row : sum)
-            for (Floats& f : row) f = broadcast(0.f);
+    // total[w][at + t] += steps [0, n) of tile w, which lie at weights + w * apart, times those of row t of a panel.
+    template <int size, int tile_count>
+    static void multiply_run(const uint8_t* weights, int64_t apart, const X* x, int n,
+                             Floats (*const total)[token_group], int64_t at) {
+        Floats sum[tile_count * size];
+        unroll<tile_count * size>([&](auto i) { sum[i] = broadcast(0.f); });
         for (int j = 0; j < n; ++j) {
             W v[tile_count];
-            for (int w = 0; w < tile_count; ++w) v[w] = weights(w, j);
+            unroll<tile_count>([&](auto w) { v[w] = load_parts<W>(weights + w * apart + j * int64_t(sizeof(W))); });
             // Rows outside: with tiles outside, GCC keeps every row's number in a register, and sums on the stack.
-            for (int t = 0; t < size; ++t)
-                for (int w = 0; w < tile_count; ++w) sum[w][t] = Step::multiply_add(v[w], x + j * size + t, sum[w][t]);
+            unroll<tile_count * size>([&](auto i) __attribute__((always_inline)) {
+                constexpr int w = i % tile_count, t = i / tile_count;
+                sum[i] = Step::multiply_add(v[w], x + j * size + t, sum[i]);
+            });
         }
         for (int w = 0; w < tile_count; ++w)
-            for (int t = 0; t < size; ++t) total[w][at + t] = total[w][at + t] + sum[w][t];
+            for (int t = 0; t < size; ++t) total[w][at + t] = total[w][at + t] + sum[t * tile_count + w];
     }
 
     template <int tile_count>
     static void multiply_rows(const uint8_t* tile, const X* x, int64_t first, int n, Tensor y, int64_t column,
                               int64_t columns) {
+        constexpr int beside = width == 16 ? tile_count : 1;  // tiles whose sums registers hold
         alignas(64) Floats total[tile_count][token_group];
         alignas(64) W decoded[Step::plain ? 1 : tile_count][run];
         memset(total, 0, sizeof total);
@@ -125,18 +128,12 @@ struct FloatProducts : Step {
             if constexpr (!Step::plain)
                 for (int w = 0; w < tile_count; ++w)
                     Step::decode(tile + w * bytes, k, length, [&](int j, W v) { decoded[w][j] = v; });
+            const auto* weights = Step::plain ? tile + k * int64_t(sizeof(W)) : reinterpret_cast<uint8_t*>(decoded);
+            const int64_t apart = Step::plain ? bytes : int64_t(sizeof decoded[0]);
             for_panels(n, [&](int64_t i, auto size) {
                 const X* from = x + (first + i) * all + k * size;
-                if constexpr (Step::plain)
-                    multiply_run<size, tile_count>(
-                        [&](int w, int j) {
-                            W v;
-                            memcpy(&v, tile + w * bytes + (k + j) * int64_t(sizeof v), sizeof v);
-                            return v;
-                        },
-                        from, length, total, i);
-                else
-                    multiply_run<size, tile_count>([&](int w, int j) { return decoded[w][j]; }, from, length, total, i);
+                for (int w = 0; w < tile_count; w += beside)
+                    multiply_run<size, beside>(weights + w * apart, apart, from, length, total + w, i);
             });
         }
         for (int i = 0; i < n; ++i)

@@ -103,12 +103,18 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) {
 #endif
 }
 
-inline Floats load(const float* p) {
-    Floats r;
-    memcpy(&r, p, sizeof r);
+// Sixteen lanes from and to any address, part by part: compilers copy the whole in pieces of other widths, through
+// which stores do not reach the loads behind them.
+template <class V>
+inline V load_parts(const void* p) {
+    V r;
+    for (int i = 0; i < parts; ++i) memcpy(&r.v[i], static_cast<const char*>(p) + i * sizeof r.v[i], sizeof r.v[i]);
     return r;
 }
-inline void store(float* p, Floats a) { memcpy(p, &a, sizeof a); }
+inline Floats load(const float* p) { return load_parts<Floats>(p); }
+inline void store(float* p, Floats a) {
+    for (int i = 0; i < parts; ++i) memcpy(p + i * width, &a.v[i], sizeof a.v[i]);
+}
 // The first n lanes, 0 <= n <= lanes; the others are 0.
 inline Floats load(const float* p, int64_t n) {
     Floats r = broadcast(0.f);
@@ -300,11 +306,7 @@ inline void store_as(f16* p, Floats a) {
 #endif
 }
 
-inline Ints load_bytes(const void* p) {
-    Ints r;
-    memcpy(&r, p, sizeof r);
-    return r;
-}
+inline Ints load_bytes(const void* p) { return load_parts<Ints>(p); }
 // The four bytes at p in every lane.
 inline Ints broadcast_four(const void* p) {
     int32_t four;
