@@ -48,6 +48,9 @@ void Engine::State::pass(Role role, std::span<const Planned> planned) {
 
     const int64_t state_bytes = computed.hidden.stride;
     row = state = 0;
+    const auto first = planned.first(std::min<size_t>(planned.size(), 8));
+    for (const Planned& p : first) p.job->prefetch(Job::Part::all);
+    for (const Planned& p : first) p.job->prefetch(Job::Part::tails);
     for (size_t i = 0; i < planned.size(); ++i) {
         prefetch(planned.subspan(i), row);
         const Planned& p = planned[i];
@@ -67,8 +70,9 @@ void Engine::State::prefetch(std::span<const Planned> planned, int row) const {
     if (size_t(row) + 8 >= results.size()) return;
     __builtin_prefetch(&results[size_t(row) + 8].count);
     __builtin_prefetch(&results[size_t(row) + 8].candidates[0]);
-    if (model->tokenizer && drawn[size_t(row) + 4])
-        model->tokenizer->prefetch(results[size_t(row) + 4].candidates[0].token);
+    if (!model->tokenizer || !drawn[size_t(row) + 4]) return;
+    model->tokenizer->prefetch(results[size_t(row) + 4].candidates[0].token);
+    model->tokenizer->prefetch_bytes(results[size_t(row) + 2].candidates[0].token);
 }
 
 // The records of the rows to draw from or to score.

@@ -15,6 +15,9 @@ Job::Job(std::shared_ptr<Ticket> t, int completion, Cache& cache)
 
 void Job::prefetch(Part part) const {
     if (part == Part::tails) {
+        __builtin_prefetch(&request.prompt);
+        __builtin_prefetch(&request.max_tokens);
+        __builtin_prefetch(&request.choose);
         sequence->prefetch();
         if (text) __builtin_prefetch(shown.data(), 1);
         return;
@@ -22,9 +25,6 @@ void Job::prefetch(Part part) const {
     const auto bytes = [](const auto& of) { return reinterpret_cast<const char*>(&of); };
     const char* end = part == Part::planned ? bytes(text) : bytes(told_rows);
     for (const char* at = bytes(error) + sizeof error - 1; at < end; at += 64) __builtin_prefetch(at, 1);
-    __builtin_prefetch(&request.prompt);
-    __builtin_prefetch(&request.max_tokens);
-    __builtin_prefetch(&request.choose);
 }
 
 void Job::begin(const Model& model, int64_t context) {

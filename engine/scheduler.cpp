@@ -138,6 +138,7 @@ Planned Scheduler::planned(Job& job, int64_t first, int count) const {
 void Scheduler::plan() {
     generated.clear();
     prompt.clear();
+    for (const auto& node : running) __builtin_prefetch(&node.value());
     for (const auto& node : running) node.value()->prefetch(Job::Part::planned);
     for (const auto& node : running) node.value()->prefetch(Job::Part::tails);
     const int share = even_share();

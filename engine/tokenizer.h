@@ -70,6 +70,7 @@ class Tokenizer {
     std::optional<int32_t> find(std::string_view text) const { return vocabulary.find(text); }
 
     void prefetch(int32_t id) const { vocabulary.prefetch(id); }
+    void prefetch_bytes(int32_t id) const { vocabulary.prefetch_bytes(id); }
 
     int32_t bos = -1, eos = -1, unknown = -1;  // where the file says so
 

@@ -32,10 +32,11 @@ class Vocabulary {
     bool special(int32_t id) const { return exists(id) && tokens[size_t(id)].special; }
     bool byte(int32_t id) const { return exists(id) && tokens[size_t(id)].byte; }
     std::optional<int32_t> find(std::string_view name) const;
-    // Asks the processor for what is known of a token that is wanted soon.
+    // Asks the processor for what is known of a token that is wanted soon, and, once that is there, for its bytes.
     void prefetch(int32_t id) const {
         if (id >= 0 && id < size()) __builtin_prefetch(tokens.data() + id);
     }
+    void prefetch_bytes(int32_t id) const { __builtin_prefetch(bytes(id).data()); }
 
   private:
     struct Token {
