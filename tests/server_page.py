@@ -16,6 +16,7 @@ from server_clients import install, serving, tiny
 
 CHROMIUM = shutil.which("chromium")
 MARKUP = "<img src=x onerror='window.ran = 1'><script>window.ran = 1</script> &amp; <b>b</b>"
+PATIENCE = 180000  #: milliseconds until something that must come is given up, on a machine that does much else
 SIZES = {"wide": (1280, 800), "narrow": (360, 640)}
 #: The least contrast of a text to what is behind it, by WCAG 2's formula.
 CONTRAST = """() => {
@@ -67,8 +68,8 @@ class Talk:
         self.expect, self.url, self.trouble, self.hosts = expect, url, [], set()
         width, height = SIZES[size]
         self.page = page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-        page.set_default_timeout(30000)
-        expect.set_options(timeout=30000)
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         page.on("console", lambda message: self.trouble.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
         page.on("request", lambda request: self.hosts.add(request.url.split("/v1/")[0].removesuffix("/").removesuffix("/health")))
@@ -295,7 +296,8 @@ def main(folder, pictures=None, model=None):
             conversation(browser, url)
             markup(browser, url)
             looks(browser, url, pictures)
-        with serving(endless_model, "--context", "100000") as (url, _):
+        # More than is generated in all that patience, so that only a stop ends an answer.
+        with serving(endless_model, "--context", "400000") as (url, _):
             stopping(browser, url)
         errors(browser, serving(endless_model, "--time-limit", "1", ALIA_API_KEYS="right"))
         if model:
