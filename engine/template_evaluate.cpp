@@ -278,6 +278,7 @@ Value Renderer::call(const Value& callee, Arguments& given) {
 Text Renderer::printed(const Value& v) {
     Text text;
     print(heap, v, text);
+    heap.charge(text.bytes.size());
     return text;
 }
 

@@ -408,6 +408,7 @@ constexpr Named filters[] = {
 }  // namespace
 
 Value Renderer::filter(std::string_view name, const Value& value, Arguments& given) {
+    heap.spend(value.string().size() / 64);
     for (const Named& f : filters)
         if (f.name == name) return f.filter(*this, value, given);
     fail(Status::unsupported, "the filter '%.*s' is not supported", int(std::min<size_t>(name.size(), 60)),

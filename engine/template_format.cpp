@@ -1,6 +1,7 @@
 // Python's % on texts, and strftime.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "engine/template_render.h"
 
@@ -41,6 +42,8 @@ Text Renderer::percent_format(const Text& format, const std::vector<Value>& valu
             print_repr(heap, v, out);
         } else {
             if (!v.number()) fail("%%%c format: a real number is required, not %s", c, type_name(v));
+            if (c != 'f' && !std::isfinite(v.as_real()))
+                fail("cannot convert float %s to integer", std::isnan(v.real) ? "NaN" : "infinity");
             char digits[400];
             if (c == 'f')
                 std::snprintf(digits, sizeof digits, "%.*f", int(places), v.as_real());

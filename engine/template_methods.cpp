@@ -80,7 +80,7 @@ Value split(Renderer& r, const Value& self, Arguments& given) {
     if (from_right) {
         size_t end = text.bytes.size();
         while (most < 0 || parts.size() < size_t(most)) {
-            const size_t found = end < sep.size() ? std::string::npos : text.bytes.rfind(sep, end - sep.size());
+            const size_t found = find_last(r.heap, text.bytes, sep, end);
             if (found == std::string::npos) break;
             parts.push_back(piece(r, text, found + sep.size(), end));
             end = found;
@@ -91,7 +91,7 @@ Value split(Renderer& r, const Value& self, Arguments& given) {
     }
     size_t at = 0;
     while (most < 0 || parts.size() < size_t(most)) {
-        const size_t found = text.bytes.find(sep, at);
+        const size_t found = find_first(r.heap, text.bytes, sep, at);
         if (found == std::string::npos) break;
         parts.push_back(piece(r, text, at, found));
         at = found + sep.size();
@@ -111,7 +111,8 @@ template <bool from_right>
 Value partition(Renderer& r, const Value& self, Arguments& given) {
     const Text &text = *self.text, &sep = text_argument(r, given, 0, "sep");
     if (sep.bytes.empty()) r.fail("empty separator");
-    const size_t found = from_right ? text.bytes.rfind(sep.bytes) : text.bytes.find(sep.bytes);
+    const size_t found =
+        from_right ? find_last(r.heap, text.bytes, sep.bytes) : find_first(r.heap, text.bytes, sep.bytes);
     if (found == std::string::npos) {
         const Value empty = r.heap.text("");
         std::vector<Value> parts = {self, empty, empty};
@@ -157,7 +158,8 @@ Value replace(Renderer& r, const Value& self, Arguments& given) {
 template <bool from_right, bool must>
 Value find(Renderer& r, const Value& self, Arguments& given) {
     const std::string& wanted = text_argument(r, given, 0, "sub").bytes;
-    const size_t found = from_right ? self.string().rfind(wanted) : self.string().find(wanted);
+    const size_t found =
+        from_right ? find_last(r.heap, self.string(), wanted) : find_first(r.heap, self.string(), wanted);
     r.heap.spend(self.string().size() / 16);
     if (found != std::string::npos) return integer(int64_t(count_characters(self.string().substr(0, found))));
     if (must) r.fail("substring not found");
@@ -168,8 +170,8 @@ Value count(Renderer& r, const Value& self, Arguments& given) {
     const std::string& wanted = text_argument(r, given, 0, "sub").bytes;
     if (wanted.empty()) return integer(int64_t(count_characters(self.string())) + 1);
     int64_t n = 0;
-    for (size_t at = self.string().find(wanted); at != std::string::npos;
-         at = self.string().find(wanted, at + wanted.size()))
+    for (size_t at = find_first(r.heap, self.string(), wanted); at != std::string::npos;
+         at = find_first(r.heap, self.string(), wanted, at + wanted.size()))
         ++n;
     return integer(n);
 }
@@ -216,7 +218,8 @@ bool is_alphanumeric(std::string_view text, size_t at, size_t length) {
 }
 
 template <Case c>
-Value is_case(Renderer&, const Value& self, Arguments&) {
+Value is_case(Renderer& r, const Value& self, Arguments&) {
+    r.heap.spend(self.string().size() / 8);  // copies
     const Text other = cased(*self.text, c == Case::lower ? Case::upper : Case::lower);
     return boolean(cased(*self.text, c).bytes == self.string() && other.bytes != self.string());
 }

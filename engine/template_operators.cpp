@@ -159,8 +159,10 @@ void each_index(const Steps& s, F&& f) {
 Value Renderer::attribute(const Value& object, std::string_view name) {
     if (object.undefined()) fail_undefined(object);
     if (const Method method = find_method(object.kind, name))
-        return heap.callable(std::string(name),
-                             [object, method](Renderer& r, Arguments& given) { return method(r, object, given); });
+        return heap.callable(std::string(name), [object, method](Renderer& r, Arguments& given) {
+            r.heap.spend(object.string().size() / 64);
+            return method(r, object, given);
+        });
     if (object.is(Value::Kind::dict) || object.is(Value::Kind::space)) {
         const Dict& dict = object.is(Value::Kind::dict) ? *object.dict : object.space->values;
         heap.spend(dict.items.size() / 8);
@@ -246,7 +248,7 @@ Value Renderer::arithmetic(char op, const Value& a, const Value& b) {
 }
 
 bool Renderer::less(const Value& a, const Value& b, const char* sign) {
-    heap.spend(1);
+    heap.spend(1 + std::min(a.string().size(), b.string().size()) / 64);
     if (a.undefined() || b.undefined()) fail_undefined(a.undefined() ? a : b);
     if (a.whole() && b.whole()) return a.as_integer() < b.as_integer();
     if (a.number() && b.number()) return a.as_real() < b.as_real();
@@ -268,8 +270,7 @@ bool Renderer::contains(const Value& container, const Value& value) {
         if (value.undefined()) fail_undefined(value);
         if (!value.is(Value::Kind::text))
             fail("'in <string>' requires string as left operand, not %s", type_name(value));
-        heap.spend(container.string().size() / 64);
-        return container.string().find(value.string()) != std::string_view::npos;
+        return find_first(heap, container.string(), value.string()) != std::string_view::npos;
     }
     if (container.is(Value::Kind::dict)) {
         for (const auto& item : container.dict->items)

@@ -87,6 +87,11 @@ using Method = Value (*)(Renderer&, const Value& self, Arguments&);
 // Of texts, lists and dicts; null where there is none.
 Method find_method(Value::Kind, std::string_view name);
 
+// Where `wanted` first stands from `at` on, and last before `end`; npos where it does not. Spends for what is read, of
+// any texts: both take no more than that.
+size_t find_first(Heap&, std::string_view text, std::string_view wanted, size_t at = 0);
+size_t find_last(Heap&, std::string_view text, std::string_view wanted, size_t end = std::string_view::npos);
+
 enum class Case : uint8_t { lower, upper };
 Text cased(const Text&, Case);
 Text capitalized(const Text&);

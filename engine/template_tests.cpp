@@ -86,6 +86,7 @@ constexpr std::pair<std::string_view, char> comparisons[] = {
 }  // namespace
 
 bool Renderer::test(std::string_view name, const Value& value, Arguments& given) {
+    heap.spend(value.string().size() / 64);
     for (const Named& t : tests)
         if (t.name == name) return t.test(*this, value, given);
     for (const auto& [known, op] : comparisons) {

@@ -1,5 +1,6 @@
 // What filters and methods do with texts, byte by byte knowing where they come from.
 #include <algorithm>
+#include <cstring>
 #include <utf8proc.h>
 
 #include "engine/template_render.h"
@@ -24,6 +25,26 @@ void append_cased(const Text& text, size_t at, size_t length, Case c, Text& out)
 }
 
 }  // namespace
+
+size_t find_first(Heap& heap, std::string_view text, std::string_view wanted, size_t at) {
+    if (at > text.size()) return text.npos;
+    const std::string_view rest = text.substr(at);
+    heap.spend(wanted.size() / 64);
+    // std::string's search would take the product of the lengths.
+    const void* found = memmem(rest.data(), rest.size(), wanted.data(), wanted.size());
+    const size_t read = found ? size_t(static_cast<const char*>(found) - rest.data()) : rest.size();
+    heap.spend(read / 64);
+    return found ? at + read : text.npos;
+}
+
+size_t find_last(Heap& heap, std::string_view text, std::string_view wanted, size_t end) {
+    end = std::min(end, text.size());
+    if (end < wanted.size()) return text.npos;
+    heap.spend(wanted.size() < 64 ? 0 : end * (wanted.size() / 64));  // at worst all of it is compared everywhere
+    const size_t found = text.rfind(wanted, end - wanted.size());
+    heap.spend((end - (found == text.npos ? 0 : found)) / 64);
+    return found;
+}
 
 Text cased(const Text& text, Case c) {
     Text out;
@@ -75,7 +96,7 @@ Text replaced(Heap& heap, const Text& text, const Text& from, const Text& to, in
     size_t at = 0;
     for (int64_t count = 0; most < 0 || count < most; ++count) {
         // An empty text stands before each character and at the end.
-        size_t found = from.bytes.empty() ? at : text.bytes.find(from.bytes, at);
+        size_t found = from.bytes.empty() ? at : find_first(heap, text.bytes, from.bytes, at);
         if (from.bytes.empty() && count > 0)
             found = at == text.bytes.size() ? std::string::npos : at + character_length(text.bytes, at);
         if (found == std::string::npos) break;

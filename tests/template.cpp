@@ -172,6 +172,20 @@ TEST_CASE("Errors say where they are") {
     CHECK(failure("{{ 99999999999999999999 }}").status == Status::malformed);
 }
 
+TEST_CASE("Searching takes the length, not the product of both") {
+    const std::string hay = "{% set t = 'a' * 8000000 %}{% set w = 'a' * 4000000 ~ 'b' %}";
+    CHECK(render_text(hay + "{{ w in t }} {{ t.find(w) }} {{ t.count(w) }} {{ t.split(w) | length }}") ==
+          "False -1 0 1");
+    CHECK(render_text(hay + "{{ t.replace(w, '') == t }} {{ t.partition(w)[2] }}.") == "True .");
+    CHECK(render_text("{{ 'abcabc'.rfind('bc') }} {{ 'abcabc'.rfind('abcabcd') }} {{ 'aXbXc'.rsplit('X', 1) }} "
+                      "{{ 'aXb'.rpartition('X') }} {{ 'ab'.find('') }} {{ 'ab'.rfind('') }}") ==
+          "4 -1 ['aXb', 'c'] ('a', 'X', 'b') 0 2");
+    CHECK(
+        std::string(failure("{{ '%d' % ('nan' | float) }}").message).ends_with("cannot convert float NaN to integer"));
+    CHECK(std::string(failure("{{ '%d' % ('-inf' | float) }}").message)
+              .ends_with("cannot convert float infinity to integer"));
+}
+
 TEST_CASE("A hostile template meets a limit") {
     for (std::string_view source : {
              "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
@@ -193,6 +207,19 @@ TEST_CASE("A hostile template meets a limit") {
          }) {
         CAPTURE(source);
         CHECK(failure(source).status == Status::limit);
+    }
+    for (std::string_view source : {
+             "{{ (['x' * 100000] * 100000) | join }}",
+             "{{ (['x' * 100000] * 40) | join('y') }}",
+             "{% set t = 'x' * 100000 %}{% for i in range(999) %}{% if t.isupper() %}{% endif %}{% endfor %}",
+             "{% set t = 'x' * 100000 %}{% for i in range(999) %}{{ t.count('y') }}{% endfor %}",
+             "{% set t = 'x' * 100000 %}{% for i in range(999) %}{{ t.startswith(t) }}{% endfor %}",
+             "{% set t = ' ' * 100000 %}{% for i in range(999) %}{{ t | trim }}{% endfor %}",
+             "{% set t = ' ' * 100000 %}{% for i in range(999) %}{{ t < t }}{% endfor %}",
+             "{% set t = 'x' * 100000 %}{{ t.rfind('y' ~ t[9:90000]) }}",
+         }) {
+        CAPTURE(source);
+        CHECK(failure(source, "{}", {.steps = 300000, .bytes = 3 << 20}).status == Status::limit);
     }
     for (const auto& [open, close] : {std::pair{'(', ')'}, {'[', ']'}})
         CHECK(failure("{{ " + std::string(5000, open) + std::string(5000, close) + " }}").status == Status::limit);
