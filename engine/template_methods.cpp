@@ -31,6 +31,12 @@ Value piece(Renderer& r, const Text& text, size_t begin, size_t end = std::strin
     return r.heap.text(std::move(part));
 }
 
+// Python's start and end of what is searched.
+void refuse_range(Renderer& r, const Arguments& given, const char* method) {
+    if (given.values.size() > 1 || !given.named.empty())
+        r.fail(Status::unsupported, "'%s' with a start or an end is not supported", method);
+}
+
 // str.strip, lstrip and rstrip.
 template <bool left, bool right>
 Value strip(Renderer& r, const Value& self, Arguments& given) {
@@ -126,6 +132,7 @@ Value partition(Renderer& r, const Value& self, Arguments& given) {
 // str.startswith and endswith, of a text or a tuple of them.
 template <bool start>
 Value affix(Renderer& r, const Value& self, Arguments& given) {
+    refuse_range(r, given, start ? "startswith" : "endswith");
     const Value* wanted = find_argument(given, 0, "prefix");
     const bool many = wanted && wanted->is(Kind::tuple);
     const std::vector<Value> all = many ? wanted->list->items : given.values;
@@ -157,6 +164,7 @@ Value replace(Renderer& r, const Value& self, Arguments& given) {
 
 template <bool from_right, bool must>
 Value find(Renderer& r, const Value& self, Arguments& given) {
+    refuse_range(r, given, from_right ? "rfind" : "find");
     const std::string& wanted = text_argument(r, given, 0, "sub").bytes;
     const size_t found =
         from_right ? find_last(r.heap, self.string(), wanted) : find_first(r.heap, self.string(), wanted);
@@ -167,6 +175,7 @@ Value find(Renderer& r, const Value& self, Arguments& given) {
 }
 
 Value count(Renderer& r, const Value& self, Arguments& given) {
+    refuse_range(r, given, "count");
     const std::string& wanted = text_argument(r, given, 0, "sub").bytes;
     if (wanted.empty()) return integer(int64_t(count_characters(self.string())) + 1);
     int64_t n = 0;

@@ -184,6 +184,9 @@ TEST_CASE("Searching takes the length, not the product of both") {
         std::string(failure("{{ '%d' % ('nan' | float) }}").message).ends_with("cannot convert float NaN to integer"));
     CHECK(std::string(failure("{{ '%d' % ('-inf' | float) }}").message)
               .ends_with("cannot convert float infinity to integer"));
+    for (std::string_view source :
+         {"{{ 'aba'.find('a', 1) }}", "{{ 'aba'.count('a', 1) }}", "{{ 'ab'.endswith('a', 0, 1) }}"})
+        CHECK(failure(source).status == Status::unsupported);
 }
 
 TEST_CASE("A hostile template meets a limit") {
