@@ -144,7 +144,7 @@ struct Packing : FormOf<F> {
     }
 
     // The numbers 4 i .. 4 i + 3 of 32 as bytes.
-    static Ints operand(const uint8_t* p, int i) {
+    static inline __attribute__((always_inline)) Ints operand(const uint8_t* p, int i) {
         Ints q = take<low>(p, i, 0);
         if constexpr (high > 0) q = q | take<high>(p + low * 4 * lanes, i, low);
         return Form::levels ? pick(levels_128, q) : q;
@@ -171,7 +171,7 @@ struct Packing : FormOf<F> {
 
     // Operand i of a plane of `bits`, moved to bit `to` of each byte.
     template <int bits>
-    static Ints take(const uint8_t* plane, int i, int to) {
+    static inline __attribute__((always_inline)) Ints take(const uint8_t* plane, int i, int to) {
         const Ints v = load_bytes(plane + i * bits / 8 * 4 * lanes);
         const int shift = i * bits % 8 - to;
         return (shift > 0 ? v >> shift : v << -shift) & int32_t(mask(bits) << to);
