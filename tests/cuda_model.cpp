@@ -340,6 +340,23 @@ TEST_CASE(
     CHECK(emulated::alive() == none);
 }
 
+TEST_CASE(
+    "CUDA: where a driver captures no launch that may begin early, passes are called: no error, the same answer") {
+    emulated::reset();
+    const auto model = load("alia");
+    const Request request{.prompt = {1, 2, 3}, .max_tokens = 5, .ignore_eos = true};
+    const auto expected = generate(*std::make_unique<Engine>(model, EngineOptions{.context = 64}), request);
+    const emulated::Machine newer = emulated::machine;
+    for (bool captures : {false, true}) {
+        emulated::machine.captures_overlap = captures;
+        Engine engine(model, {.context = 64});
+        const int64_t graphs = emulated::alive().graphs;
+        CHECK(generate(engine, request) == expected);
+        CHECK((emulated::alive().graphs > graphs) == captures);
+    }
+    emulated::machine = newer;
+}
+
 TEST_CASE("CUDA: a card that is lost in a step: every later call says so, and everything can be freed") {
     emulated::reset();
     const emulated::Alive none = emulated::alive();

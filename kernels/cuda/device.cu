@@ -183,6 +183,10 @@ void check(Queue& q, cudaError_t e, const char* what) {
         fail(Status::device_lost, "cuda:%d is lost: %s (%s) in %s; open it again in a new process", q.ordinal, q.loss,
              cudaGetErrorString(e), what);
     }
+    if (q.capturing) {
+        q.uncaptured = true;
+        return;
+    }
     if (e == cudaErrorNoKernelImageForDevice)
         fail(Status::device_unavailable,
              "this build has no code for cuda:%d, of compute capability %d.%d: build it with -DALIA_CUDA_ARCHS=%d, or "

@@ -40,15 +40,16 @@ struct Queue {
     int next_slot = 0;
     Replay replays[64];
     uint64_t runs = 0;
-    bool unsettled = false;  // the last kernel lays weights out (pack.cu)
-    int threads = 0;         // that gather rows:
-    Stream* pool = nullptr;  // theirs, from `pack` to `end_packing`
+    bool capturing = false, uncaptured = false;  // a pass is being captured; a call of it failed, and it will be called
+    bool unsettled = false;                      // the last kernel lays weights out (pack.cu)
+    int threads = 0;                             // that gather rows:
+    Stream* pool = nullptr;                      // theirs, from `pack` to `end_packing`
 };
 
 inline Queue& queue(Stream* s) { return *reinterpret_cast<Queue*>(s); }
 
 // Fails with out_of_memory, device_unavailable, device_lost after an error that the runtime keeps, or internal; `what`
-// names the call.
+// names the call. While a pass is captured, only a lost device fails.
 void check(Queue&, cudaError_t, const char* what);
 
 // The queue's device is the calling thread's while this lives, and the one before it afterwards. Fails with device_lost

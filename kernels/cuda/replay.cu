@@ -21,27 +21,30 @@ Replay& find_replay(Queue& q, uint64_t key) {
 struct Capture {
     explicit Capture(Queue& q) : q(q) {
         check(q, cudaStreamBeginCapture(q.stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+        q.capturing = true, q.uncaptured = false;
     }
     ~Capture() {
-        if (open) cudaStreamEndCapture(q.stream, &graph);
+        if (q.capturing) end();
         if (graph) cudaGraphDestroy(graph);
     }
     cudaError_t end() {
-        open = false;
+        q.capturing = false;
         return cudaStreamEndCapture(q.stream, &graph);
     }
     Queue& q;
     cudaGraph_t graph = nullptr;
-    bool open = true;
 };
 
-// False where the runtime cannot keep the pass: it has not run then.
+// False where the runtime cannot keep the pass, as some drivers refuse to capture launches that overlap: it has not run
+// then.
 bool capture(Queue& q, Replay& r, void (*pass)(void*), void* context) {
     Capture c(q);
     pass(context);
     cudaError_t e = c.end();
-    if (e == cudaSuccess) e = cudaGraphInstantiate(&r.exec, c.graph, 0);
-    if (e == cudaSuccess) return true;
+    if (e == cudaSuccess && !q.uncaptured) {
+        e = cudaGraphInstantiate(&r.exec, c.graph, 0);
+        if (e == cudaSuccess) return true;
+    }
     cudaGetLastError();
     r.exec = nullptr;
     return false;

@@ -55,6 +55,7 @@ struct Machine {
     int capability = 90;              // 10 * major + minor
     int code = 0;                     // the capability that kernels were compiled for; 0: the card's
     int driver = 13000;               // as cudaDriverGetVersion says; 0: no driver
+    bool captures_overlap = true;     // launches that may begin early can be captured
     int multiprocessors = 2;          // few, so that blocks loop over their work
     size_t memory = size_t(4) << 30;  // of each device
 };

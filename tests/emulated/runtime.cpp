@@ -174,6 +174,10 @@ cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t& c, void (
     if (overlaps && code_capability() < 90) return tell(cudaErrorInvalidValue);  // its grid_wait() would not wait
     note_launch(kernel, int(threads), int(c.dynamicSmemBytes));
     EmulatedStream* stream = c.stream;
+    if (overlaps && stream && stream->capturing && !machine.captures_overlap) {
+        stream->capture_failed = true;
+        return tell(cudaErrorStreamCaptureUnsupported);
+    }
     const Launch launch = {call,
                            arguments.get(),
                            argument_bytes,
