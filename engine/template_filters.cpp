@@ -196,7 +196,7 @@ Value to_integer(Renderer& r, const Value& v, Arguments& given) {
     const bool input = v.input || (v.is(Kind::text) && v.text->any_input());
     double number = v.is(Kind::real) ? v.real : NAN;
     if (v.is(Kind::text)) {
-        std::string digits = stripped(*v.text, nullptr, true, true).bytes;
+        std::string digits = stripped(r.heap, *v.text, nullptr, true, true).bytes;
         std::erase(digits, '_');
         const bool plus = digits.starts_with('+');
         const char *begin = digits.data() + plus, *stop = digits.data() + digits.size();
@@ -210,11 +210,11 @@ Value to_integer(Renderer& r, const Value& v, Arguments& given) {
     return otherwise ? *otherwise : integer(0);
 }
 
-Value to_real(Renderer&, const Value& v, Arguments& given) {
+Value to_real(Renderer& r, const Value& v, Arguments& given) {
     const Value* otherwise = find_argument(given, 0, "default");
     if (v.number()) return real(v.as_real(), v.input);
     if (v.is(Kind::text)) {
-        const std::string digits = stripped(*v.text, nullptr, true, true).bytes;
+        const std::string digits = stripped(r.heap, *v.text, nullptr, true, true).bytes;
         double result = 0;
         const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), result);
         if (read.ec == std::errc() && read.ptr == digits.data() + digits.size() && !digits.empty())
@@ -250,7 +250,7 @@ Value absolute(Renderer& r, const Value& v, Arguments&) {
 }
 
 Value trim(Renderer& r, const Value& v, Arguments& given) {
-    return r.heap.text(stripped(r.printed(v), find_argument(given, 0, "chars"), true, true));
+    return r.heap.text(stripped(r.heap, r.printed(v), find_argument(given, 0, "chars"), true, true));
 }
 
 Value replace(Renderer& r, const Value& v, Arguments& given) {

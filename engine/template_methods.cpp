@@ -40,7 +40,7 @@ void refuse_range(Renderer& r, const Arguments& given, const char* method) {
 // str.strip, lstrip and rstrip.
 template <bool left, bool right>
 Value strip(Renderer& r, const Value& self, Arguments& given) {
-    return r.heap.text(stripped(*self.text, find_argument(given, 0, "chars"), left, right));
+    return r.heap.text(stripped(r.heap, *self.text, find_argument(given, 0, "chars"), left, right));
 }
 
 // Words between white space.

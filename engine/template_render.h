@@ -95,7 +95,7 @@ size_t find_last(Heap&, std::string_view text, std::string_view wanted, size_t e
 enum class Case : uint8_t { lower, upper };
 Text cased(const Text&, Case);
 Text capitalized(const Text&);
-Text stripped(const Text&, const Value* characters, bool left, bool right);
+Text stripped(Heap&, const Text&, const Value* characters, bool left, bool right);
 Text replaced(Heap&, const Text&, const Text& from, const Text& to, int64_t most);
 std::vector<Text> lines_of(const Text&, bool keep_ends);
 // As Python's strftime in the C locale, UTC.

@@ -67,10 +67,11 @@ Text capitalized(const Text& text) {
 }
 
 // Of white space, or of the characters of a text.
-Text stripped(const Text& text, const Value* characters, bool left, bool right) {
+Text stripped(Heap& heap, const Text& text, const Value* characters, bool left, bool right) {
     const std::string_view bytes = text.bytes;
     auto cut = [&](size_t at, size_t length) {
         if (!characters || !characters->is(Value::Kind::text)) return is_space(bytes, at, length);
+        heap.spend(1 + characters->string().size() / 64);
         return characters->string().find(bytes.substr(at, length)) != std::string_view::npos;
     };
     size_t begin = 0, end = bytes.size();

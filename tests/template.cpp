@@ -220,6 +220,7 @@ TEST_CASE("A hostile template meets a limit") {
              "{% set t = ' ' * 100000 %}{% for i in range(999) %}{{ t | trim }}{% endfor %}",
              "{% set t = ' ' * 100000 %}{% for i in range(999) %}{{ t < t }}{% endfor %}",
              "{% set t = 'x' * 100000 %}{{ t.rfind('y' ~ t[9:90000]) }}",
+             "{{ ('x' * 100000).strip('y' * 100000 ~ 'x') }}",
          }) {
         CAPTURE(source);
         CHECK(failure(source, "{}", {.steps = 300000, .bytes = 3 << 20}).status == Status::limit);
