@@ -8,6 +8,8 @@
 namespace alia {
 namespace {
 
+constexpr size_t jobs_ahead = 8;  // of the one that is settled, asked for
+
 float log_probability(float logit, const SampleResult& r) { return float(double(logit) - r.log_sum_1); }
 
 }  // namespace
@@ -48,7 +50,7 @@ void Engine::State::pass(Role role, std::span<const Planned> planned) {
 
     const int64_t state_bytes = computed.hidden.stride;
     row = state = 0;
-    const auto first = planned.first(std::min<size_t>(planned.size(), 8));
+    const auto first = planned.first(std::min(planned.size(), jobs_ahead));
     for (const Planned& p : first) p.job->prefetch(Job::Part::all);
     for (const Planned& p : first) p.job->prefetch(Job::Part::tails);
     for (size_t i = 0; i < planned.size(); ++i) {
@@ -62,14 +64,14 @@ void Engine::State::pass(Role role, std::span<const Planned> planned) {
     }
 }
 
-// Asks the processor for what the jobs after the first one are settled with: nothing of it has outlasted the pass in
+// Asks the processor for what jobs soon after the first one are settled with: nothing of it has outlasted the pass in
 // the caches. Where each has one row, as generated tokens do, the tokens that win are looked at, too.
 void Engine::State::prefetch(std::span<const Planned> planned, int row) const {
-    if (planned.size() > 8) planned[8].job->prefetch(Job::Part::all);
+    if (planned.size() > jobs_ahead) planned[jobs_ahead].job->prefetch(Job::Part::all);
     if (planned.size() > 4) planned[4].job->prefetch(Job::Part::tails);
-    if (size_t(row) + 8 >= results.size()) return;
-    __builtin_prefetch(&results[size_t(row) + 8].count);
-    __builtin_prefetch(&results[size_t(row) + 8].candidates[0]);
+    if (size_t(row) + jobs_ahead >= results.size()) return;
+    __builtin_prefetch(&results[size_t(row) + jobs_ahead].count);
+    __builtin_prefetch(&results[size_t(row) + jobs_ahead].candidates[0]);
     if (!model->tokenizer || !drawn[size_t(row) + 4]) return;
     model->tokenizer->prefetch(results[size_t(row) + 4].candidates[0].token);
     model->tokenizer->prefetch_bytes(results[size_t(row) + 2].candidates[0].token);
