@@ -101,3 +101,27 @@ TEST_CASE("halves and brains convert to and from floats") {
     CHECK(std::isnan(to_float(to_bf16(NAN))));
     CHECK(std::isnan(to_float(to_f16(NAN))));
 }
+
+TEST_CASE("every table converts every half and brain as the scalar functions do") {
+    constexpr int64_t side = 256;
+    std::vector<uint16_t> numbers(side * side);
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = uint16_t(i);
+    std::vector<const void*> rows;
+    std::vector<int32_t> ids;
+    for (int i = 0; i < side; ++i) rows.push_back(&numbers[size_t(i * side)]), ids.push_back(i);
+    for (const Kernels* table : cpu::tables())
+        for (Format format : {Format::F16, Format::BF16}) {
+            Device device(*table, {.threads = 1});
+            std::vector<char> packed(size_t(table->packed_bytes(format, side, side)));
+            const Tensor w{packed.data(), side, side, 0, format};
+            for (int64_t first = 0; first < side; first += pack_rows)
+                table->pack(device.stream, w, first, pack_rows, rows.data() + first);
+            std::vector<float> y(numbers.size());
+            table->embed(device.stream, Tensor{y.data(), side, side, side * 4}, w, ids.data());
+            for (size_t i = 0; i < y.size(); ++i) {
+                const float x = format == Format::F16 ? to_float(f16{numbers[i]}) : to_float(bf16{numbers[i]});
+                INFO(table->name << " " << info(format).name << " " << i);
+                REQUIRE((std::isnan(x) ? std::isnan(y[i]) : as_bits(y[i]) == as_bits(x)));
+            }
+        }
+}

@@ -100,6 +100,28 @@ struct PageHead<Q8_0> {
     }
 };
 
+// A page's numbers as floats, for several queries that read them.
+struct DecodedPage {
+    alignas(64) float keys[most_head_dim * page_positions], values[page_positions * most_head_dim];
+
+    template <class T>
+    PageHead<float> decode_keys(PageHead<T> from) {
+        for (int d = 0; d < from.dim; ++d)
+            for (int v = 0; v < page_vectors; ++v) store(keys + d * page_positions + v * lanes, from.key(d, v));
+        return {reinterpret_cast<char*>(keys), from.dim};
+    }
+    template <class T>
+    PageHead<float> decode_values(PageHead<T> from) {
+        for (int j = 0; j < page_positions; ++j) {
+            float* to = values + j * from.dim;
+            int d = 0;
+            for (; d + lanes <= from.dim; d += lanes) store(to + d, from.value(j, d));
+            if (d < from.dim) store(to + d, from.last_value(j, d), from.dim - d);
+        }
+        return {reinterpret_cast<char*>(values), from.dim};
+    }
+};
+
 template <class T>
 inline PageHead<T> page_head(Tensor cache, int64_t page, int64_t head, int dim) {
     const int64_t head_bytes = row_bytes(cache.format, dim) * page_positions;
@@ -287,18 +309,28 @@ void attend_chunk(const Attention& a, Query* query, int n, int64_t chunk) {
         Ahead next_values{values.p, int(bytes / a.dim)}, next_keys;
         if ((page + 1) * page_positions < query[n - 1].length && page + 1 < (chunk + 1) * chunk_pages)
             next_keys = {page_head<T>(a.k, pages[page + 1], kv_head, a.dim).p, int(bytes / page_positions)};
-        int i = t;
-        auto step = [&](auto size) {
-            attend_page<size>(query + i, keys, values, a.scale, next_values, next_keys);
-            i += size;
-            next_values = next_keys = {};
+        auto attend = [&](auto k, auto v) {
+            int i = t;
+            auto step = [&](auto size) {
+                attend_page<size>(query + i, k, v, a.scale, next_values, next_keys);
+                i += size;
+                next_values = next_keys = {};
+            };
+            while (n - i >= query_tile) step(std::integral_constant<int, query_tile>{});
+            if constexpr (query_tile == 4) {
+                if (n - i == 3) step(std::integral_constant<int, 3>{});
+                if (n - i == 2) step(std::integral_constant<int, 2>{});
+            }
+            if (n - i == 1) step(std::integral_constant<int, 1>{});
         };
-        while (n - i >= query_tile) step(std::integral_constant<int, query_tile>{});
-        if constexpr (query_tile == 4) {
-            if (n - i == 3) step(std::integral_constant<int, 3>{});
-            if (n - i == 2) step(std::integral_constant<int, 2>{});
-        }
-        if (n - i == 1) step(std::integral_constant<int, 1>{});
+        if constexpr (width == 4 && !std::is_same_v<T, float>)  // where decoding costs more than a product
+            if (n - t > 1) {
+                DecodedPage page;
+                next_values = {};
+                attend(page.decode_keys(keys), page.decode_values(values));
+                continue;
+            }
+        attend(keys, values);
     }
 }
 

@@ -244,16 +244,12 @@ inline Ints pick(const uint8_t (&table)[16], Ints index) {
     return r;
 }
 
-// As to_float of formats.h.
+// As to_float of formats.h; the sign moves and is multiplied with the rest.
 inline Floats half_to_float(Ints h) {
-    Ints magnitude = (h & 0x7FFF) << 13;
-    Floats f = from_bits(magnitude) * broadcast(as_float(0x77800000));
-    Ints sign = (h & 0x8000) << 16, r = bits(f);
-    for (int i = 0; i < parts; ++i) {
-        IntPart special = (IntPart)(magnitude.v[i] >= 0x0F800000);
-        r.v[i] = (special & (magnitude.v[i] | 0x7F800000)) | (~special & r.v[i]);
-    }
-    return from_bits(r | sign);
+    const Ints value = ((h << 16) >> 3) & int32_t(0x8FFFFFFF);
+    Ints r = bits(from_bits(value) * broadcast(as_float(0x77800000)));
+    for (int i = 0; i < parts; ++i) r.v[i] |= (IntPart)((value.v[i] & 0x0F800000) == 0x0F800000) & 0x7F800000;
+    return from_bits(r);
 }
 inline Floats brain_to_float(Ints b) { return from_bits(b << 16); }
 
