@@ -105,15 +105,20 @@ Line fit_line(Group g, int high, Offset kind) {
     float low = *least;
     if (kind == Offset::not_positive) low = std::min(low, 0.f);
     if (*most <= low) return {0, low};
+    const float width = *most - low;
 
-    float sw = 0, sx = 0;
-    for (size_t i = 0; i < g.x.size(); ++i) sw += g.weight[i], sx += g.weight[i] * g.x[i];
+    // Counted from `low`: a narrow group far from zero keeps its digits.
+    float above[256], sw = 0, sx = 0;
+    for (size_t i = 0; i < g.x.size(); ++i) {
+        above[i] = g.x[i] - low;
+        sw += g.weight[i], sx += g.weight[i] * above[i];
+    }
+    g.x = {above, g.x.size()};
     // Both ends of the group, or either of them, come to lie a little beyond the range.
     Lanes inverses, shifts, scale = {}, offset = {}, gain = {};
     for (int c = 0; c < lanes; ++c) {
-        const float spread = (float(high) + 0.25f * float(c / 2) - 0.75f) / (*most - low);
-        inverses[c] = spread;
-        shifts[c] = -low * spread - (c % 2 ? 0.4f : 0.f);
+        inverses[c] = (float(high) + 0.25f * float(c / 2) - 0.75f) / width;
+        shifts[c] = c % 2 ? -0.4f : 0.f;
     }
     for (int round = 0; round < rounds; ++round) {
         Sums s;
@@ -122,16 +127,22 @@ Line fit_line(Group g, int high, Offset kind) {
             const float determinant = sw * s.qq[c] - s.q[c] * s.q[c];
             scale[c] = determinant > 0 ? (sw * s.xq[c] - sx * s.q[c]) / determinant : 0;
             offset[c] = sw > 0 ? (sx - scale[c] * s.q[c]) / sw : 0;
-            if (kind == Offset::not_positive && offset[c] > 0)
-                offset[c] = 0, scale[c] = s.qq[c] > 0 ? s.xq[c] / s.qq[c] : 0;
-            gain[c] = scale[c] > 0 ? scale[c] * s.xq[c] + offset[c] * sx : -1;
+            if (kind == Offset::not_positive && offset[c] > -low)
+                offset[c] = -low, scale[c] = s.qq[c] > 0 ? (s.xq[c] + low * s.q[c]) / s.qq[c] : 0;
+            // Where nearly all weight is on one q, what is left of the sums may be rounding: such a line is none.
+            if (!(scale[c] <= width && offset[c] >= -width / 2)) scale[c] = 0;
+            // How much of the sum of squares the line explains.
+            gain[c] = scale[c] > 0
+                          ? 2 * (scale[c] * s.xq[c] + offset[c] * sx) -
+                                (scale[c] * (scale[c] * s.qq[c] + 2 * offset[c] * s.q[c]) + offset[c] * offset[c] * sw)
+                          : -1;
             inverses[c] = scale[c] > 0 ? 1 / scale[c] : 0;
             shifts[c] = -offset[c] * inverses[c];
         }
     }
     const int best = int(std::max_element(gain, gain + lanes) - gain);
-    if (gain[best] < 0) return {0, sw > 0 ? std::min(sx / sw, kind == Offset::any ? *most : 0.f) : low};
-    return {scale[best], offset[best]};
+    if (gain[best] < 0) return {width / float(high), low};
+    return {scale[best], low + offset[best]};
 }
 
 }  // namespace alia

@@ -130,6 +130,24 @@ TEST_CASE("blocks of extremes") {
     }
 }
 
+TEST_CASE("narrow groups far from zero, and importance of few numbers, give lines that are near") {
+    std::mt19937 rng(5);
+    std::uniform_real_distribution<float> part(0, 1);
+    for (Format f : all)
+        for (float noise : {1e-7f, 1e-6f, 1e-4f, 1e-2f})
+            for (int round = 0; round < 40; ++round) {
+                std::vector<float> x(256), importance(256);
+                for (size_t i = 0; i < x.size(); ++i) {
+                    x[i] = (round % 2 ? -0.999f : 0.5f) * largest_encoded(f) * (1 - noise * part(rng));
+                    if (round % 4 > 1 && rng() % 64 == 0) x[i] = -x[i];
+                    importance[i] = rng() % 3 ? 1.f : std::pow(10.f, -20 * part(rng));
+                }
+                INFO(info(f).name << " " << noise << " " << round);
+                for (const float* w : {static_cast<const float*>(nullptr), std::as_const(importance).data()})
+                    for (float v : there_and_back(f, x, w)) REQUIRE(std::fabs(v) <= largest_encoded(f) * (1 + 1e-2f));
+            }
+}
+
 TEST_CASE("what a block can hold exactly comes back exactly") {
     std::mt19937 rng(4);
     const auto check = [&](Format f, auto&& make) {
