@@ -71,6 +71,23 @@ TEST_CASE("CUDA: weights come by a stream of their own, and are laid out once th
     emulated::options.stream_waits = true;
     emulated::reset();
 }
+
+TEST_CASE("CUDA: weights of four slots are on their way at a time: a fifth waits for the first alone") {
+    const auto cuda = open_cuda();
+    constexpr int64_t slices = 12, rows = slices * pack_rows, columns = 8, bytes = 2 * columns;
+    const std::vector<uint8_t> source(rows * bytes, 1);
+    std::vector<const void*> pointers;
+    for (int64_t i = 0; i < rows; ++i) pointers.push_back(&source[size_t(i * bytes)]);
+    const Buffer memory(*cuda, cuda->kernels.packed_bytes(Format::BF16, rows, columns));
+    for (int64_t i = 0; i < slices; ++i) {
+        cuda->kernels.pack(cuda->stream, {memory.data(), rows, columns, 0, Format::BF16}, i * pack_rows, pack_rows,
+                           &pointers[size_t(i * pack_rows)]);
+        // Each has a copy, a wait for it and a kernel. The first four give their small slots back, which waits for all.
+        if (i >= 8) CHECK(emulated::waiting() == 4 * 3);
+    }
+    cuda->kernels.end_packing(cuda->stream);
+    CHECK(emulated::waiting() == 0);
+}
 #endif
 
 TEST_CASE("CUDA: packed weights are the same bytes on every device") {

@@ -222,7 +222,11 @@ void run_block(Block& b, uint32_t number) {
     for (unsigned i = 0; i < b.count; ++i) {
         Thread& t = b.threads[i];
         t.index = {i % size.x, i / size.x % size.y, i / size.x / size.y};
-        t.actor = {.launch = launches, .previous = b.launch->previous, .block = number, .thread = i};
+        t.actor = {.launch = launches,
+                   .previous = b.launch->previous,
+                   .block = number,
+                   .thread = i,
+                   .device = b.launch->device};
         t.wait = Wait::nothing;
         t.copies.clear();
         t.groups = 0;

@@ -15,6 +15,7 @@ struct Launch {
     size_t argument_bytes;
     Index grid, block;
     size_t shared = 0;
+    int device = 0;
     uint32_t previous = 0;  // the kernel that may not have ended when this one begins, as run() numbered it; 0: none
 };
 // Runs every block; the kernel's number, from 1. 0 where something was found, which is then the last of reports().

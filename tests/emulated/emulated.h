@@ -49,13 +49,16 @@ const std::vector<Site>& all_sites();  // in this process
 // The devices are as new: none is lost, no report, no failure to come. Memory and streams stay.
 void reset();
 
+// What a launch that may begin early does to a stream that is captured: it is kept, or refused, or ends the capture.
+enum class Early { kept, refused, ends_capture };
+
 // The machine that the runtime tells of. Changes hold for devices opened afterwards.
 struct Machine {
     int devices = 1;
-    int capability = 90;              // 10 * major + minor
-    int code = 0;                     // the capability that kernels were compiled for; 0: the card's
-    int driver = 13000;               // as cudaDriverGetVersion says; 0: no driver
-    bool captures_overlap = true;     // launches that may begin early can be captured
+    int capability = 90;  // 10 * major + minor
+    int code = 0;         // the capability that kernels were compiled for; 0: the card's
+    int driver = 13000;   // as cudaDriverGetVersion says; 0: no driver
+    Early captured = Early::kept;
     int multiprocessors = 2;          // few, so that blocks loop over their work
     size_t memory = size_t(4) << 30;  // of each device
 };
@@ -66,7 +69,8 @@ size_t shared_limit();  // bytes of shared memory that a block of such a card ma
 
 // The n-th runtime call from now on (0: the next) returns `error`; a sticky one is returned by every call after it.
 void fail_call(int64_t n, int error, bool sticky);
-int64_t calls();  // runtime calls so far
+int64_t calls();    // runtime calls so far
+int64_t waiting();  // pieces of work that streams have not done
 
 // A kernel, by its address, with what a launch gave each block; the most where launches differ.
 struct Launched {
@@ -81,6 +85,7 @@ struct Alive {
     friend bool operator==(const Alive&, const Alive&) = default;
 };
 Alive alive();
-int64_t allocations();  // on devices and of pinned memory so far
+int64_t allocations();    // on devices and of pinned memory so far
+size_t used(int device);  // bytes
 
 }  // namespace emulated

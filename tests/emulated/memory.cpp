@@ -9,7 +9,9 @@ namespace emulated {
 namespace {
 
 constexpr size_t space = size_t(1) << 36, page = 4096, offset = 256;
+// Of a byte; above them, from bit `owner` on, 1 + the device whose memory it is, or 0.
 constexpr uint8_t allocated = 1, written = 2, arriving = 4;
+constexpr int owner = 3;
 
 // The last thread that read or wrote a word.
 struct Touch {
@@ -126,14 +128,14 @@ const char* check(const Actor& a, const uint8_t* p, size_t bytes, bool write) {
 
 }  // namespace
 
-void* allocate(Kind kind, size_t bytes) {
+void* allocate(Kind kind, size_t bytes, int device) {
     Space& m = memory();
     const size_t whole = (bytes + offset + page) / page * page + page;
     if (m.next + whole > space) return nullptr;
     uint8_t* p = m.data + m.next + offset;
     m.next += whole;
     std::memset(p, 0xFF, bytes);
-    std::memset(state_of(p), kind == Kind::pinned ? allocated | written : allocated, bytes);
+    std::memset(state_of(p), kind == Kind::pinned ? allocated | written : allocated | (device + 1) << owner, bytes);
     m.allocations[p] = {bytes, kind};
     return p;
 }
@@ -180,7 +182,10 @@ void mark_written(void* p, size_t bytes) {
         for (uint8_t* s = state_of(p); s < state_of(p) + bytes; ++s) *s |= written;
 }
 
-void copy_state(void* to, const void* from, size_t bytes) { std::memcpy(state_of(to), state_of(from), bytes); }
+void copy_written(void* to, const void* from, size_t bytes) {
+    for (size_t i = 0; i < bytes; ++i)
+        state_of(to)[i] = uint8_t((state_of(to)[i] & ~written) | (state_of(from)[i] & written));
+}
 
 bool inside(const void* p) {
     const auto* at = static_cast<const uint8_t*>(p);
@@ -197,6 +202,7 @@ const char* access(const Actor& a, const void* p, size_t bytes, bool write, bool
     uint8_t* state = state_of(p);
     for (size_t i = 0; i < bytes; ++i) {
         if (!(state[i] & allocated)) return "touches memory that is not allocated";
+        if (state[i] >> owner && state[i] >> owner != a.device + 1) return "touches memory of another device";
         if (state[i] & arriving) return "touches memory before its asynchronous copy was waited for";
         if (!write && !(state[i] & written)) return "reads memory that was never written";
     }

@@ -13,13 +13,14 @@ struct Actor {
     uint32_t launch = 0;    // counts kernels; from 1
     uint32_t previous = 0;  // the kernel that may still be running, until this thread waited for it; 0: none
     uint32_t block = 0, thread = 0;
+    int device = 0;
     uint32_t epoch = 0;       // barriers of the block so far
     uint32_t warp_epoch = 0;  // of the warp
 };
 
-// Page-aligned but for 256 bytes, filled with NaN, unwritten (pinned memory counts as written). Addresses are not given
-// twice. Null where the address space is used up.
-void* allocate(Kind, size_t bytes);
+// Page-aligned but for 256 bytes, filled with NaN, unwritten (pinned memory counts as written, and is every device's).
+// Addresses are not given twice. Null where the address space is used up.
+void* allocate(Kind, size_t bytes, int device);
 // The allocation's bytes, or -1 where none begins there.
 int64_t size_of(const void*, Kind);
 void release(void*);
@@ -33,7 +34,7 @@ void begin_block(size_t bytes);
 
 // Copies from outside of kernels.
 void mark_written(void*, size_t bytes);
-void copy_state(void* to, const void* from, size_t bytes);
+void copy_written(void* to, const void* from, size_t bytes);
 
 // What is wrong with an access of a kernel, or null. Records it otherwise.
 const char* access(const Actor&, const void*, size_t bytes, bool write, bool aligned);

@@ -32,6 +32,7 @@ struct EmulatedStream {
     std::vector<Work> captured;
 };
 struct EmulatedEvent {
+    int device = 0;
     EmulatedStream* stream = nullptr;
     int64_t after = 0;  // pieces of work of the stream
 };
@@ -49,7 +50,7 @@ std::map<EmulatedStream*, EmulatedStream*> streams;
 std::map<const void*, int> shared_limits;
 emulated::Alive living;
 std::map<const void*, int> owners;  // devices of allocations
-std::map<int, size_t> used;         // bytes of devices
+std::map<int, size_t> bytes_used;   // of devices
 int64_t made = 0, failing = -1, allocated = 0;
 cudaError_t failure = cudaSuccess;
 bool failure_sticks = false;
@@ -116,7 +117,7 @@ cudaError_t copy(void* to, const void* from, size_t bytes) {
         return cudaErrorInvalidValue;
     std::memcpy(to, from, bytes);
     if (to_us && from_us && emulated::is_device(from, bytes) && emulated::is_device(to, bytes))
-        emulated::copy_state(to, from, bytes);
+        emulated::copy_written(to, from, bytes);
     else
         emulated::mark_written(to, bytes);
     return cudaSuccess;
@@ -140,6 +141,12 @@ void fail_call(int64_t n, int error, bool sticky) {
     failure_sticks = sticky;
 }
 int64_t calls() { return made; }
+int64_t waiting() {
+    std::lock_guard lock(mutex);
+    int64_t all = 0;
+    for (auto& [s, _] : streams) all += s->queued - s->done;
+    return all;
+}
 
 // Of a block, by capability: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
 size_t shared_limit() {
@@ -148,6 +155,7 @@ size_t shared_limit() {
 }
 Alive alive() { return living; }
 int64_t allocations() { return allocated; }
+size_t used(int device) { return bytes_used[device]; }
 
 std::vector<Launched> kernels;
 const std::vector<Launched>& launched() { return kernels; }
@@ -174,8 +182,9 @@ cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t& c, void (
     if (overlaps && code_capability() < 90) return tell(cudaErrorInvalidValue);  // its grid_wait() would not wait
     note_launch(kernel, int(threads), int(c.dynamicSmemBytes));
     EmulatedStream* stream = c.stream;
-    if (overlaps && stream && stream->capturing && !machine.captures_overlap) {
-        stream->capture_failed = true;
+    if (!streams.contains(stream) || stream->device != device) return tell(cudaErrorInvalidResourceHandle);
+    if (overlaps && stream->capturing && machine.captured != Early::kept) {
+        stream->capture_failed |= machine.captured == Early::ends_capture;
         return tell(cudaErrorStreamCaptureUnsupported);
     }
     const Launch launch = {call,
@@ -184,6 +193,7 @@ cudaError_t queue_kernel(const void* kernel, const cudaLaunchConfig_t& c, void (
                            {c.gridDim.x, c.gridDim.y, c.gridDim.z},
                            {c.blockDim.x, c.blockDim.y, c.blockDim.z},
                            c.dynamicSmemBytes,
+                           stream->device,
                            0};
     return tell(queue(
         stream,
@@ -291,19 +301,19 @@ cudaError_t cudaDeviceSynchronize() {
 cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
     ALIA_CALL;
     *total = machine.memory;
-    *available = machine.memory - used[device];
+    *available = machine.memory - bytes_used[device];
     return cudaSuccess;
 }
 
 cudaError_t cudaMallocBytes(void** p, size_t bytes) {
     ALIA_CALL;
     if (breaks_capture()) return tell(cudaErrorStreamCaptureUnsupported);
-    if (bytes > machine.memory - used[device]) return tell(cudaErrorMemoryAllocation);
-    *p = bytes ? emulated::allocate(Kind::device, bytes) : nullptr;
+    if (bytes > machine.memory - bytes_used[device]) return tell(cudaErrorMemoryAllocation);
+    *p = bytes ? emulated::allocate(Kind::device, bytes, device) : nullptr;
     if (bytes == 0) return cudaSuccess;
     if (!*p) return tell(cudaErrorMemoryAllocation);
     owners[*p] = device;
-    used[device] += bytes;
+    bytes_used[device] += bytes;
     ++living.device, ++allocated;
     return cudaSuccess;
 }
@@ -314,7 +324,7 @@ cudaError_t cudaFree(void* p) {
     const int64_t bytes = emulated::size_of(p, Kind::device);
     if (bytes < 0) return tell(cudaErrorInvalidValue);
     run_all();
-    used[owners[p]] -= size_t(bytes);
+    bytes_used[owners[p]] -= size_t(bytes);
     owners.erase(p);
     emulated::release(p);
     --living.device;
@@ -323,7 +333,7 @@ cudaError_t cudaFree(void* p) {
 cudaError_t cudaHostAllocBytes(void** p, size_t bytes, unsigned) {
     ALIA_CALL;
     if (breaks_capture()) return tell(cudaErrorStreamCaptureUnsupported);
-    *p = emulated::allocate(Kind::pinned, bytes ? bytes : 1);
+    *p = emulated::allocate(Kind::pinned, bytes ? bytes : 1, device);
     if (!*p) return tell(cudaErrorMemoryAllocation);
     ++living.pinned, ++allocated;
     return cudaSuccess;
@@ -401,7 +411,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t event, unsigned) {
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
     ALIA_CALL;
-    *event = new EmulatedEvent;
+    *event = new EmulatedEvent{.device = device};
     ++living.events;
     return cudaSuccess;
 }
@@ -414,8 +424,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t s) {
     ALIA_CALL;
-    if (!streams.contains(s)) return tell(cudaErrorInvalidResourceHandle);
-    *event = {s, s->queued};
+    if (!streams.contains(s) || s->device != event->device) return tell(cudaErrorInvalidResourceHandle);
+    event->stream = s, event->after = s->queued;
     return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {

@@ -187,6 +187,18 @@ void host() {
     b.run(sum_kernel<Fault::none>, 1, b.x, numbers, Bench::n);
 }
 
+void other_device() {
+    Bench b;
+    float* foreign;
+    machine.devices = 2;
+    cudaSetDevice(1);
+    cudaMalloc(&foreign, sizeof(float) * threads);
+    cudaSetDevice(0);
+    b.run(sum_kernel<Fault::none>, 1, b.x, foreign, Bench::n);
+    cudaFree(foreign);
+    machine.devices = 1;
+}
+
 constexpr Trial all[] = {
     {"right sums", nullptr, sum<Fault::none>},
     {"right warp operations", nullptr, other<Fault::none>},
@@ -216,6 +228,7 @@ constexpr Trial all[] = {
     {"a flag that nobody sets", "has no end", other<Fault::spins>},
     {"barriers without end", "has no end", other<Fault::meets_for_ever>},
     {"memory of the host", "memory of the host", host},
+    {"memory of another device", "memory of another device", other_device},
 };
 
 }  // namespace
