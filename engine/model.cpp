@@ -339,8 +339,9 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
                   room = available_memory(*device), host = available_memory();
     if (room > 0 && own > room)
         fail(Status::out_of_memory, {path},
-             "its weights take %.1f GiB of %s and %.1f GiB are available; see `alia plan`", double(own) / (1 << 30),
-             device->kernels.name, double(room) / (1 << 30));
+             "its weights take %.1f GiB of %s and %.1f GiB are available; fewer bits a weight take less: see `alia "
+             "plan`",
+             double(own) / (1 << 30), device->kernels.name, double(room) / (1 << 30));
     if (host > 0 && outline.host_bytes > host)
         fail(Status::out_of_memory, {path}, "its embedding table takes %.1f GiB of the host and %.1f GiB are available",
              double(outline.host_bytes) / (1 << 30), double(host) / (1 << 30));

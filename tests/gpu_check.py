@@ -1,4 +1,5 @@
-"""scripts/gpu-check without a card: what it says then, its table on made-up results, and its steps on programs that pretend."""
+"""gpu_check.py [BENCH]: scripts/gpu-check without a card: what it says then, its table on made-up results, its steps on programs that
+pretend, and, with benchmarks/kernels for the emulated device, whether the names that it looks for are there."""
 import contextlib
 import importlib.machinery
 import importlib.util
@@ -17,6 +18,7 @@ loader = importlib.machinery.SourceFileLoader("gpu_check", str(SCRIPT))
 gpu_check = importlib.util.module_from_spec(importlib.util.spec_from_loader("gpu_check", loader))
 sys.dont_write_bytecode = True
 loader.exec_module(gpu_check)
+BENCH = sys.argv.pop() if len(sys.argv) > 1 else None
 ROOFS = {"read": 3e12, "copy": 1e12, "upload": 50e9, "f32": 3e13, "int8": 0, "bf16": 4e14, "e4m3": 8e14}
 
 
@@ -73,6 +75,17 @@ class TestGpuCheck(unittest.TestCase):
         self.assertRegex(out.getvalue(), r"16 streams at 4,096: share of read bandwidth +at least 0\.85 +0\.80 MISSED")
         self.assertRegex(out.getvalue(), r"q4_0, step of 8 streams over that of one +under 1\.10 +not measured")
 
+    @unittest.skipUnless(BENCH, "there is no BENCH")
+    def test_names(self):
+        listed = subprocess.run([BENCH, "--device=cuda:0", "--max_gib=8", "--benchmark_list_tests"], capture_output=True, text=True)
+        wanted = [b for b in BENCHMARKS if not b["name"].startswith("cublaslt/")]
+        self.assertEqual({b["name"] for b in wanted} - set(listed.stdout.split()), set())
+        tiny = subprocess.run([BENCH, "--device=cuda:0", "--tiny=1", "--benchmark_min_time=0.000001", "--benchmark_format=json",
+                               "--benchmark_filter=^(linear|attend|pack)/.*BF16"], capture_output=True, text=True)
+        counters = {b["name"].split("/")[0]: set(b) for b in json.loads(tiny.stdout)["benchmarks"]}
+        for b in wanted:
+            self.assertLessEqual(set(b), counters[b["name"].split("/")[0]])
+
     def check(self, memory=141000):
         gpu_check.BUILD = str(self.folder)
         return gpu_check.Check(str(self.folder), 0, memory, 60, sys.executable)
@@ -100,6 +113,21 @@ class TestGpuCheck(unittest.TestCase):
         self.assertIn("no room: it needs 2 GB", steps["bench alia-40b:fp8"]["detail"])
         self.assertEqual(len(gpu_check.lines_of(self.folder / "bench.jsonl")), 4)
         self.assertRegex(text, r"cublaslt/BF16/24576x8192/rows:4096 +300\.00 TMAC/s, ours 0\.67 of it")
+
+    def test_logits(self):
+        check = self.check()
+        check.python = str(self.folder / "python")
+        self.program("python", "import json, os, sys\ngiven = dict(zip(sys.argv[2::2], sys.argv[3::2]))\n"
+                     "os.makedirs(given['--dir'] + '/model')\nif given['--shape'] != 'small':\n    sys.exit('no transformers')\n"
+                     "print(json.dumps({'truth': 'llama.py (NumPy)', 'mean_kl': 0.00012, 'top1': 0.995}))")
+        self.program("bindings/cli/alia", f"import os, sys\nassert os.path.isdir(sys.argv[2])\nprint('''{json.dumps(SPEEDS[4])}''')")
+        self.run_quietly(check.logits)
+        self.assertEqual([(s["step"], s["passed"]) for s in check.steps],
+                         [("logits small", True), ("logits of transformers", False), ("logits salamandra-2b", False),
+                          ("bench salamandra-2b of a file", True)])
+        self.assertEqual(check.steps[0]["detail"], "llama.py: mean KL 0.00012, top-1 99.5 %")
+        self.assertEqual(gpu_check.lines_of(self.folder / "bench.jsonl"), [SPEEDS[4]])
+        self.assertFalse((self.folder / "random-salamandra-2b" / "model").exists())
 
     def test_room(self):
         check = self.check(30000)
