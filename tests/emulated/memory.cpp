@@ -148,11 +148,11 @@ int64_t size_of(const void* p, Kind kind) {
 void release(void* p) {
     auto found = memory().allocations.find(static_cast<uint8_t*>(p));
     const size_t bytes = found->second.bytes;
-    std::memset(state_of(p), 0, bytes);
-    // Addresses are not given twice: what is known of them can go too.
+    // Addresses are not given twice: what is known of them goes too, and their state is that of memory never allocated.
     Space& m = memory();
     const size_t first = size_t(found->first - offset - m.data), whole = (bytes + offset + page - 1) / page * page;
     madvise(m.data + first, whole, MADV_DONTNEED);
+    madvise(m.state + first, whole, MADV_DONTNEED);
     madvise(m.words + first / 4, whole / 4 * sizeof(Word), MADV_DONTNEED);
     madvise(m.bytes + first, whole * sizeof(Word), MADV_DONTNEED);
     memory().allocations.erase(found);
