@@ -111,6 +111,7 @@ class TestGpuCheck(unittest.TestCase):
                          ["kernels: cuBLASLt", "room alia-40b:bf16 on 80 GB", "room alia-40b:q4_0 on 24 GB", "test rows"])
         self.assertIn("libcuda", steps["room alia-40b:bf16 on 80 GB"]["detail"])  # nothing here holds a card's memory
         self.assertIn("no room: it needs 2 GB", steps["bench alia-40b:fp8"]["detail"])
+        self.assertRegex(steps["test rows"]["detail"], r"^exit 77: skipped \(.*test-rows\.log\)$")
         self.assertEqual(len(gpu_check.lines_of(self.folder / "bench.jsonl")), 4)
         self.assertRegex(text, r"cublaslt/BF16/24576x8192/rows:4096 +300\.00 TMAC/s, ours 0\.67 of it")
 
