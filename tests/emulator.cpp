@@ -1,5 +1,6 @@
 // The emulated device notices what is wrong, and only that.
 #include <cuda_runtime.h>
+#include <future>
 
 #include "tests/catch.h"
 #include "tests/emulated/trials.h"
@@ -82,6 +83,29 @@ TEST_CASE("work on another stream is done late, too: a wait for it that is missi
         CHECK(emulated::alive() == before);
     }
     options = {};
+    emulated::reset();
+}
+
+TEST_CASE("a capture ends with a call that waits where its own thread makes it, or where it waits for all streams") {
+    emulated::reset();
+    cudaStream_t captured, other;
+    REQUIRE(cudaStreamCreateWithFlags(&captured, cudaStreamNonBlocking) == cudaSuccess);
+    REQUIRE(cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking) == cudaSuccess);
+    auto one = [&] { return cudaStreamSynchronize(other); };
+    auto elsewhere = [](auto&& call) { return std::async(std::launch::async, call).get(); };
+    auto ends = [&](auto&& call) {
+        REQUIRE(cudaStreamBeginCapture(captured, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+        const cudaError_t e = call();
+        cudaGraph_t graph = nullptr;
+        CHECK((cudaStreamEndCapture(captured, &graph) == cudaSuccess) == (e == cudaSuccess));
+        if (graph) cudaGraphDestroy(graph);
+        return e != cudaSuccess;
+    };
+    CHECK(ends(one));
+    CHECK(!ends([&] { return elsewhere(one); }));
+    CHECK(ends([&] { return elsewhere(cudaDeviceSynchronize); }));
+    CHECK(cudaStreamDestroy(captured) == cudaSuccess);
+    CHECK(cudaStreamDestroy(other) == cudaSuccess);
     emulated::reset();
 }
 

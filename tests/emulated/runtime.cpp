@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include "tests/emulated/memory.h"
 
@@ -29,6 +30,7 @@ struct EmulatedStream {
     int64_t queued = 0, done = 0;
     uint32_t after_kernel = 0;  // the number of the last work done, where that was a kernel
     bool capturing = false, capture_failed = false;
+    std::thread::id capturer;
     std::vector<Work> captured;
 };
 struct EmulatedEvent {
@@ -102,11 +104,12 @@ cudaError_t queue(EmulatedStream* s, std::function<cudaError_t()> act, bool kern
     }
     return cudaSuccess;
 }
-// A call that waits, which a capture cannot hold.
-bool breaks_capture() {
+// A call that waits, which a capture cannot hold: one of the thread that captures, or one that waits for all streams.
+bool breaks_capture(bool waits_for_all = false) {
     bool any = false;
     for (auto& [s, _] : streams)
-        if (s->capturing) any = s->capture_failed = true;
+        if (s->capturing && (waits_for_all || s->capturer == std::this_thread::get_id()))
+            any = s->capture_failed = true;
     return any;
 }
 
@@ -295,7 +298,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr a, int d) {
 }
 cudaError_t cudaDeviceSynchronize() {
     ALIA_CALL;
-    if (breaks_capture()) return tell(cudaErrorStreamCaptureUnsupported);
+    if (breaks_capture(true)) return tell(cudaErrorStreamCaptureUnsupported);
     return tell(run_all());
 }
 cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
@@ -445,6 +448,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
     if (s->capturing) return tell(cudaErrorInvalidValue);
     s->capturing = true;
     s->capture_failed = false;
+    s->capturer = std::this_thread::get_id();
     s->captured.clear();
     return cudaSuccess;
 }
