@@ -147,7 +147,7 @@ struct ByteProducts {
                               int64_t column) {
         alignas(64) Floats total[tiles_at_once][token_group];
         alignas(64) Run runs[tiles_at_once];
-        memset(total, 0, sizeof total);
+        for (auto& sums : total) memset(sums, 0, size_t(n) * sizeof sums[0]);
         for (int64_t k = 0; k < in.columns; k += run) {
             const int length = int(in.columns - k < run ? in.columns - k : run);
             for (int w = 0; w < tile_count; ++w) runs[w].unpack(tile + w * tile_bytes(in.columns), k, length);

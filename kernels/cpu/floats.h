@@ -121,7 +121,7 @@ struct FloatProducts : Step {
         constexpr int beside = width == 16 ? tile_count : 1;  // tiles whose sums registers hold
         alignas(64) Floats total[tile_count][token_group];
         alignas(64) W decoded[Step::plain ? 1 : tile_count][run];
-        memset(total, 0, sizeof total);
+        for (auto& sums : total) memset(sums, 0, size_t(n) * sizeof sums[0]);
         const int64_t all = steps(columns), bytes = tile_bytes(columns);
         for (int64_t k = 0; k < all; k += run) {
             const int length = int(all - k < run ? all - k : run);
