@@ -1,6 +1,7 @@
 // Rows of an embedding table that lies in host memory, in the format's own layout; packed tables are pack.cu's.
 #include <alia/ptx.h>
 
+#include "kernels/cuda/by_format.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/table.h"
 
@@ -38,19 +39,13 @@ void embed_as(Queue& q, Tensor y, Tensor w, const int32_t* token) {
            y.stride / int64_t(sizeof(float)), static_cast<const uint8_t*>(w.data), w.stride, token, y.columns);
 }
 
-template <class... F>
-void embed_any(List<F...>, Queue& q, Tensor y, Tensor w, const int32_t* token) {
-    static constexpr decltype(&embed_as<F32>) table[] = {&embed_as<F>...};
-    table[int(w.format)](q, y, w, token);
-}
-
 }  // namespace
 
 void embed(Stream* s, Tensor y, Tensor w, const int32_t* token) {
     if (w.stride == 0)
         embed_packed(queue(s), y, w, token);
     else
-        embed_any(Formats{}, queue(s), y, w, token);
+        by_format(w.format, [&]<class F>(List<F>) { embed_as<F>(queue(s), y, w, token); });
 }
 
 }  // namespace alia::cuda

@@ -5,6 +5,7 @@
 // parts in the same order: a row's bits do not depend on how many there are.
 #include <algorithm>
 
+#include "kernels/cuda/by_format.h"
 #include "kernels/cuda/table.h"
 #include "kernels/cuda/tile.h"
 
@@ -151,23 +152,14 @@ void linear_glu(Queue& q, Tensor y, Tensor x, Tensor w, Tensor both) {
     glu(reinterpret_cast<Stream*>(&q), y, both);
 }
 
-template <class... F>
-auto* linear_of(List<F...>, Format f) {
-    static constexpr decltype(&linear<F32>) table[] = {&linear<F>...};
-    return table[int(f)];
-}
-template <class... F>
-auto* linear_glu_of(List<F...>, Format f) {
-    static constexpr decltype(&linear_glu<F32>) table[] = {&linear_glu<F>...};
-    return table[int(f)];
-}
-
 }  // namespace
 
-void linear_generated(Queue& q, Tensor y, Tensor x, Tensor w) { linear_of(Formats{}, w.format)(q, y, x, w); }
+void linear_generated(Queue& q, Tensor y, Tensor x, Tensor w) {
+    by_format(w.format, [&]<class F>(List<F>) { linear<F>(q, y, x, w); });
+}
 
 void linear_glu_generated(Queue& q, Tensor y, Tensor x, Tensor w, Tensor both) {
-    linear_glu_of(Formats{}, w.format)(q, y, x, w, both);
+    by_format(w.format, [&]<class F>(List<F>) { linear_glu<F>(q, y, x, w, both); });
 }
 
 }  // namespace alia::cuda

@@ -1,5 +1,6 @@
 // Weights from the formats' own layouts to the device's (packed.h), derived from `decode` alone; and rows of packed
 // tables back to floats.
+#include "kernels/cuda/by_format.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/packed.h"
 #include "kernels/cuda/table.h"
@@ -216,33 +217,16 @@ void embed_rows(Queue& q, Tensor y, Tensor w, const int32_t* token) {
            divide_up(w.columns, P::span) * P::bytes, w.columns, token);
 }
 
-template <class F>
-int64_t packed_bytes_of(int64_t rows, int64_t columns) {
-    return divide_up(rows, tile_rows) * divide_up(columns, Packed<F>::span) * Packed<F>::bytes;
-}
-
-template <class... F>
-auto* packed_bytes_in(List<F...>, Format f) {
-    static constexpr decltype(&packed_bytes_of<F32>) table[] = {&packed_bytes_of<F>...};
-    return table[int(f)];
-}
-template <class... F>
-auto* repack_in(List<F...>, Format f) {
-    static constexpr decltype(&repack_rows<F32>) table[] = {&repack_rows<F>...};
-    return table[int(f)];
-}
-template <class... F>
-auto* embed_in(List<F...>, Format f) {
-    static constexpr decltype(&embed_rows<F32>) table[] = {&embed_rows<F>...};
-    return table[int(f)];
-}
-
 }  // namespace
 
-int64_t packed_bytes(Format f, int64_t rows, int64_t columns) { return packed_bytes_in(Formats{}, f)(rows, columns); }
+int64_t packed_bytes(Format f, int64_t rows, int64_t columns) {
+    return by_format(f, [&]<class F>(List<F>) {
+        return divide_up(rows, tile_rows) * divide_up(columns, Packed<F>::span) * Packed<F>::bytes;
+    });
+}
 
 void repack(Queue& q, Tensor w, int64_t first, int64_t count, const void* raw) {
-    repack_in(Formats{}, w.format)(q, w, first, count, raw);
+    by_format(w.format, [&]<class F>(List<F>) { repack_rows<F>(q, w, first, count, raw); });
 }
 
 void draw_rows(Queue& q, Tensor w, uint64_t seed, int64_t count, void* raw) {
@@ -255,6 +239,8 @@ void settle(Queue& q) {
     if (q.unsettled) launch(q, settle_kernel, {dim3(1), warp_size});
 }
 
-void embed_packed(Queue& q, Tensor y, Tensor w, const int32_t* token) { embed_in(Formats{}, w.format)(q, y, w, token); }
+void embed_packed(Queue& q, Tensor y, Tensor w, const int32_t* token) {
+    by_format(w.format, [&]<class F>(List<F>) { embed_rows<F>(q, y, w, token); });
+}
 
 }  // namespace alia::cuda

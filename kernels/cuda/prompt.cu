@@ -1,5 +1,6 @@
 // Products for prompts: blocks of 128 rows of w by 128 of x, K in one piece. Formats that are not tuned take the
 // kernels of generated tokens.
+#include "kernels/cuda/by_format.h"
 #include "kernels/cuda/table.h"
 #include "kernels/cuda/tile.h"
 
@@ -35,23 +36,14 @@ void linear_glu(Queue& q, Tensor y, Tensor x, Tensor w, Tensor both) {
     glu(reinterpret_cast<Stream*>(&q), y, both);
 }
 
-template <class... F>
-auto* linear_of(List<F...>, Format f) {
-    static constexpr decltype(&linear<F32>) table[] = {&linear<F>...};
-    return table[int(f)];
-}
-template <class... F>
-auto* linear_glu_of(List<F...>, Format f) {
-    static constexpr decltype(&linear_glu<F32>) table[] = {&linear_glu<F>...};
-    return table[int(f)];
-}
-
 }  // namespace
 
-void linear_prompt(Queue& q, Tensor y, Tensor x, Tensor w) { linear_of(Formats{}, w.format)(q, y, x, w); }
+void linear_prompt(Queue& q, Tensor y, Tensor x, Tensor w) {
+    by_format(w.format, [&]<class F>(List<F>) { linear<F>(q, y, x, w); });
+}
 
 void linear_glu_prompt(Queue& q, Tensor y, Tensor x, Tensor w, Tensor both) {
-    linear_glu_of(Formats{}, w.format)(q, y, x, w, both);
+    by_format(w.format, [&]<class F>(List<F>) { linear_glu<F>(q, y, x, w, both); });
 }
 
 }  // namespace alia::cuda
