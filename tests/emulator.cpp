@@ -86,6 +86,27 @@ TEST_CASE("work on another stream is done late, too: a wait for it that is missi
     emulated::reset();
 }
 
+TEST_CASE("a launch wants the thread's card to be its stream's, and a record its event's") {
+    emulated::reset();
+    emulated::machine.devices = 2;
+    cudaStream_t s;
+    cudaEvent_t event;
+    REQUIRE(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking) == cudaSuccess);
+    REQUIRE(cudaSetDevice(1) == cudaSuccess);
+    REQUIRE(cudaEventCreate(&event) == cudaSuccess);
+    void (*nothing)() = [] {};
+    const cudaLaunchConfig_t config = {dim3(1), dim3(1), 0, s, nullptr, 0};
+    CHECK(cudaLaunchKernelEx(&config, nothing) == cudaErrorInvalidResourceHandle);
+    CHECK(cudaEventRecord(event, s) == cudaErrorInvalidResourceHandle);
+    REQUIRE(cudaSetDevice(0) == cudaSuccess);
+    CHECK(cudaLaunchKernelEx(&config, nothing) == cudaSuccess);
+    CHECK(cudaEventRecord(event, s) == cudaErrorInvalidResourceHandle);
+    CHECK(cudaStreamSynchronize(s) == cudaSuccess);
+    CHECK(cudaEventDestroy(event) == cudaSuccess);
+    CHECK(cudaStreamDestroy(s) == cudaSuccess);
+    emulated::machine.devices = 1;
+}
+
 TEST_CASE("a capture ends with a call that waits where its own thread makes it, or where it waits for all streams") {
     emulated::reset();
     cudaStream_t captured, other;
