@@ -6,6 +6,7 @@
 #include <future>
 #include <vector>
 
+#include "engine/attempt.h"
 #include "kernels/processors.h"
 #include "kernels/signals.h"
 
@@ -30,7 +31,10 @@ void run_workers(int threads, int64_t n, F&& f) {
     others.reserve(size_t(std::max<int64_t>(count, 1)));
     {
         const NoSignals inherited;
-        for (int64_t t = 1; t < count; ++t) others.push_back(std::async(std::launch::async, serve));
+        // Where the system gives no more of them, those there are do every part.
+        attempt([&] {
+            for (int64_t t = 1; t < count; ++t) others.push_back(std::async(std::launch::async, serve));
+        });
     }
     serve();
     for (auto& other : others) other.get();

@@ -1,6 +1,7 @@
 // Threads that share work: every part once, and what a part throws.
 #include "engine/workers.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include "kernels/cpu/threads.h"
@@ -36,6 +37,24 @@ TEST_CASE("what a part throws ends the work and arrives, from any thread") {
                 if (threads == 1) CHECK(done == bad);
             }
         }
+}
+
+TEST_CASE("where the system gives no more threads, those there are do every part") {
+    pthread_attr_t before, huge;
+    REQUIRE(pthread_getattr_default_np(&before) == 0);
+    REQUIRE(pthread_attr_init(&huge) == 0);
+    REQUIRE(pthread_attr_setstacksize(&huge, size_t(1) << 46) == 0);
+    REQUIRE(pthread_setattr_default_np(&huge) == 0);
+    std::atomic<int64_t> done{0};
+    std::string failure;
+    try {
+        run_workers(4, 1000, [&](int64_t) { ++done; });
+    } catch (const std::exception& e) {
+        failure = e.what();
+    }
+    REQUIRE(pthread_setattr_default_np(&before) == 0);
+    CHECK(failure == "");
+    CHECK(done == 1000);
 }
 
 TEST_CASE("as many threads as the affinity mask allows") {
