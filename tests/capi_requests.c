@@ -1,6 +1,7 @@
 /* Requests through the C interface: what they give, wrong ones, cancelling, threads, and fork.
  * Usage: capi_requests MODEL. */
 #define _POSIX_C_SOURCE 200809L
+#include <fenv.h>
 #include <math.h>
 #include <pthread.h>
 #include <sys/wait.h>
@@ -13,6 +14,7 @@ typedef struct {
     int count, finish, logit_events;
     int64_t rows, prompt_tokens, generated;
     float sum;
+    uint64_t digest; /* of the logits' bits */
 } answer;
 
 static answer generate(alia_engine* engine, const alia_request_options* options, uint32_t capacity) {
@@ -31,7 +33,12 @@ static answer generate(alia_engine* engine, const alia_request_options* options,
                 a.tokens[a.count++] = e->token;
             } else if (e->kind == ALIA_EVENT_LOGITS) {
                 CHECK(e->position == a.rows && e->rows > 0 && e->columns >= 16);
-                for (int64_t j = 0; j < e->rows * e->columns; ++j) a.sum += fabsf(e->values[j]);
+                for (int64_t j = 0; j < e->rows * e->columns; ++j) {
+                    uint32_t bits;
+                    memcpy(&bits, &e->values[j], sizeof bits);
+                    a.digest = a.digest * 31 + bits;
+                    a.sum += fabsf(e->values[j]);
+                }
                 a.rows += e->rows;
                 ++a.logit_events;
             } else {
@@ -87,6 +94,25 @@ static void test_generation(void) {
     int32_t idle = 0;
     CHECK(alia_engine_idle(engine, &idle) == ALIA_OK && idle == 1);
     CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
+}
+
+/* How the calling thread rounds makes no difference, and stays. */
+static void test_rounding(void) {
+    static const int modes[] = {FE_TONEAREST, FE_UPWARD, FE_TOWARDZERO};
+    alia_request_options o = ALIA_REQUEST_OPTIONS_INIT;
+    o.max_tokens = 0, o.flags = ALIA_REQUEST_PROMPT_LOGITS;
+    uint64_t digest = 0;
+    for (int i = 0; i < 3; ++i) {
+        CHECK(fesetround(modes[i]) == 0);
+        alia_model* model = open_model();
+        alia_engine* engine = open_engine(model, 3);
+        const answer a = generate(engine, &o, 3);
+        CHECK(fegetround() == modes[i]);
+        CHECK(alia_engine_free(engine) == ALIA_OK && alia_model_free(model) == ALIA_OK);
+        CHECK(a.rows == prompt_count && (i == 0 || a.digest == digest));
+        digest = a.digest;
+    }
+    CHECK(fesetround(FE_TONEAREST) == 0);
 }
 
 static void test_requests(void) {
@@ -204,6 +230,7 @@ int main(int argc, char** argv) {
     if (argc != 2) return 2;
     path = argv[1];
     test_generation();
+    test_rounding();
     test_requests();
     test_threads();
     test_fork();

@@ -37,7 +37,7 @@ homes = {
     "arm_neon": ["kernels/cpu/simd.h"],
 }
 conditional = {"kernels/formats.h", "kernels/cpu/simd.h", "kernels/cpu/isa.cpp", "kernels/cpu/threads.cpp",
-               "kernels/cuda/alia/ptx.h", "engine/file.cpp", "capi/alia.h", "capi/alia_unstable.h",
+               "kernels/cuda/alia/ptx.h", "engine/file.cpp", "capi/alia.h", "capi/alia_unstable.h", "capi/border.h",
                "capi/alia/result.hpp", "capi/alia/options.hpp"}
 # The border; threads that could not be started become a typed error; one request's failure is not everybody's; a C++ caller's
 # functions behind C's callbacks.
