@@ -228,6 +228,23 @@ TEST_CASE("a row of linear has the same bits beside any other rows and with any 
         }
 }
 
+TEST_CASE("a row that is too long for a thread to keep for itself has the same bits beside another") {
+    constexpr int64_t columns = 40960;
+    for (const Kernels* table : tables())
+        for (Format format : {Format::Q8_0, Format::BF16}) {
+            INFO(table->name << " " << info(format).name);
+            Backend b(*table, 3);
+            const Packed p(b, random_weights(format, 33, columns));
+            const Matrix x = random_matrix(2, columns);
+            Matrix both(2, 33), row(1, 33);
+            linear(b, both, x, p.t);
+            for (int i : {0, 1}) {
+                linear(b, row, Tensor{x.t.row(i), 1, columns, x.t.stride}, p.t);
+                REQUIRE(same_bits(row, Tensor{both.t.row(i), 1, 33, both.t.stride}));
+            }
+        }
+}
+
 TEST_CASE("a NaN shows in all products of its row and in no other row") {
     std::vector<const Kernels*> all = tables();
     all.push_back(&ref_kernels);

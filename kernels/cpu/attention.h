@@ -427,8 +427,11 @@ void attend(Stream* s, Tensor y, Tensor q, Tensor k, Tensor v, const Batch& b, i
     });
 }
 
-// A thread takes whole heads: the keys of neighbouring positions share cache lines.
-void store_heads(Stream* s, Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, const int32_t* slot, int dim) {
+// A thread takes whole heads: the keys of neighbouring positions share cache lines. Calls prepare(head, row) before it
+// stores those.
+template <class F>
+void store_heads(Stream* s, Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, const int32_t* slot, int dim,
+                 F&& prepare) {
     constexpr int64_t least = 1024;  // numbers that are worth the other threads
     const int64_t heads = k.columns / dim, together = k.rows * k.columns < least ? heads : 1;
     with_cache_type(k_cache.format, [&](auto t) {
@@ -436,6 +439,7 @@ void store_heads(Stream* s, Tensor k_cache, Tensor v_cache, Tensor k, Tensor v, 
         parallel(s, heads / together, [&](int64_t item) {
             for (int64_t head = item * together; head < (item + 1) * together; ++head)
                 for (int64_t i = 0; i < k.rows; ++i) {
+                    prepare(head, i);
                     const int64_t page = slot[i] / page_positions;
                     const int j = slot[i] % page_positions;
                     Head keys = page_head<decltype(t)>(k_cache, page, head, dim);

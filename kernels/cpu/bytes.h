@@ -166,17 +166,36 @@ struct ByteProducts {
             for (int w = 0; w < tile_count; ++w) store_row(y, first + i, column + w * lanes, total[w][i]);
     }
 
+    // Row `first` + t of x, that row of a panel.
+    static void quantise_row(Tensor x, const Inputs& in, int64_t first, int size, int t) {
+        for (int64_t k = 0; k < x.columns; k += 32) quantise_32(x.row(first + t) + k, in, first, k, size, t);
+    }
+
+    // One row of x: threads quantise it for themselves where their stacks have room, which is sooner done than waiting
+    // for one of them and asking its cache.
+    static void linear_row(Stream* s, Tensor y, Tensor x, Tensor w, void* scratch) {
+        constexpr int64_t most = 64 << 10;  // bytes
+        const bool own = scratch_bytes(1, x.columns) <= most;
+        if (!own) quantise_row(x, Inputs(scratch, 1, x.columns), 0, 1, 0);
+        parallel_threads(s, tiles(w.rows), [&](auto&& each) {
+            alignas(64) uint8_t memory[most];
+            const Inputs in(own ? memory : scratch, 1, x.columns);
+            if (own) quantise_row(x, in, 0, 1, 0);
+            each([&](int64_t t) {
+                const auto* tile = static_cast<const uint8_t*>(w.data) + t * tile_bytes(w.columns);
+                store_row(y, 0, t * lanes, multiply_row(tile, in, 0));
+            });
+        });
+    }
+
     static void linear(Stream* s, Tensor y, Tensor x, Tensor w, void* scratch) {
+        if (x.rows == 1) return linear_row(s, y, x, w, scratch);
         const Inputs in(scratch, x.rows, x.columns);
         parallel_panels(s, x.rows, [&](int64_t first, int size) {
-            for (int t = 0; t < size; ++t)
-                for (int64_t k = 0; k < x.columns; k += 32) quantise_32(x.row(first + t) + k, in, first, k, size, t);
+            for (int t = 0; t < size; ++t) quantise_row(x, in, first, size, t);
         });
         const auto* packed = static_cast<const uint8_t*>(w.data);
         const int64_t n = tiles(w.rows), bytes = tile_bytes(w.columns);
-        if (x.rows == 1)
-            return parallel(s, n,
-                            [&](int64_t t) { store_row(y, 0, t * lanes, multiply_row(packed + t * bytes, in, 0)); });
         parallel(s, (n + tiles_at_once - 1) / tiles_at_once, [&](int64_t i) {
             const int64_t t = i * tiles_at_once;
             const int count = int(n - t < tiles_at_once ? n - t : tiles_at_once);

@@ -153,7 +153,32 @@ struct FloatProducts : Step {
         return total;
     }
 
+    // One row of x: threads convert it for themselves where their stacks have room, which is sooner done than waiting
+    // for one of them and asking its cache.
+    static void linear_row(Stream* s, Tensor y, Tensor x, Tensor w, void* scratch) {
+        constexpr int64_t most = std::is_same_v<X, float> ? 1 : 16 << 10;
+        const int64_t all = steps(x.columns), bytes = tile_bytes(w.columns);
+        auto convert = [&](X* to) {
+            for (int64_t k = 0; k < all; ++k)
+                to[k] = Step::convert(x.row(0) + k * Step::numbers, x.columns - k * Step::numbers);
+            return to;
+        };
+        const X* shared = nullptr;
+        if constexpr (std::is_same_v<X, float>)
+            shared = x.row(0);
+        else if (all > most)
+            shared = convert(static_cast<X*>(scratch));
+        parallel_threads(s, tiles(w.rows), [&](auto&& each) {
+            X memory[most];
+            const X* in = shared ? shared : convert(memory);
+            each([&](int64_t t) {
+                store_row(y, 0, t * lanes, multiply_row(static_cast<const uint8_t*>(w.data) + t * bytes, in, x.columns));
+            });
+        });
+    }
+
     static void linear(Stream* s, Tensor y, Tensor x, Tensor w, void* scratch) {
+        if (x.rows == 1) return linear_row(s, y, x, w, scratch);
         X* const inputs = static_cast<X*>(scratch);
         const int64_t all = steps(x.columns), n = tiles(w.rows), bytes = tile_bytes(w.columns);
         parallel_panels(s, x.rows, [&](int64_t first, int size) {
@@ -164,10 +189,6 @@ struct FloatProducts : Step {
                         Step::convert(x.row(first + t) + k * Step::numbers, x.columns - k * Step::numbers);
         });
         const auto* packed = static_cast<const uint8_t*>(w.data);
-        if (x.rows == 1)
-            return parallel(s, n, [&](int64_t t) {
-                store_row(y, 0, t * lanes, multiply_row(packed + t * bytes, inputs, w.columns));
-            });
         parallel(s, (n + tiles_at_once - 1) / tiles_at_once, [&](int64_t i) {
             const int64_t t = i * tiles_at_once;
             for (int64_t first = 0; first < x.rows; first += token_group) {

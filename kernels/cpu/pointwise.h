@@ -50,18 +50,21 @@ void angles(Stream* s, Tensor y, const int32_t* position, Rope rope) {
     });
 }
 
+// A head's two halves, which do not overlap with the angles.
+inline void rotate_head(float* __restrict a, const float* __restrict angles, int64_t half) {
+    float* __restrict b = a + half;
+    const float *c = angles, *n = c + half;
+    for (int64_t i = 0; i < half; ++i) {
+        const float u = a[i], v = b[i];
+        a[i] = u * c[i] - v * n[i];
+        b[i] = v * c[i] + u * n[i];
+    }
+}
+
 void rotate(Stream* s, Tensor x, Tensor angles) {
-    const int64_t dim = angles.columns, half = dim / 2;
+    const int64_t dim = angles.columns;
     parallel(s, x.rows, [&](int64_t row) {
-        const float *c = angles.row(row), *n = c + half;
-        for (int64_t head = 0; head < x.columns / dim; ++head) {
-            float *a = x.row(row) + head * dim, *b = a + half;
-            for (int64_t i = 0; i < half; ++i) {
-                const float u = a[i], v = b[i];
-                a[i] = u * c[i] - v * n[i];
-                b[i] = v * c[i] + u * n[i];
-            }
-        }
+        for (int64_t d = 0; d < x.columns; d += dim) rotate_head(x.row(row) + d, angles.row(row), dim / 2);
     });
 }
 

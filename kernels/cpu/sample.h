@@ -51,21 +51,20 @@ inline bool allowed(const SampleRow& row, int64_t token) {
     return !row.mask || (row.mask[token / 32] >> token % 32 & 1);
 }
 
-// Changes and mask are applied to the logits in place; NaN becomes minus infinity.
-inline void apply(float* logits, int64_t n, const SampleRow& row) {
-    for (int i = 0; i < row.change_count; ++i) {
-        float& l = logits[row.changes[i].token];
-        l = changed(l, row.changes[i]);
-    }
-    for (int64_t t = 0; t < n; t += lanes) {
-        const Floats least = broadcast(-INFINITY);
-        if (n - t >= lanes)
+// Logits that one thread takes at once: the sum of their exponentials is added to that of those before.
+constexpr int most_pieces = 64;
+inline int64_t piece_of(int64_t n) { return (n + 256 * most_pieces - 1) / (256 * most_pieces) * 256; }
+
+// NaN and what the mask does not allow become minus infinity in tokens [first, end).
+inline void apply(float* logits, int64_t first, int64_t end, const SampleRow& row) {
+    const Floats least = broadcast(-INFINITY);
+    for (int64_t t = first; t < end; t += lanes)
+        if (end - t >= lanes)
             store(logits + t, maximum(least, load(logits + t)));
         else
-            store(logits + t, maximum(least, load(logits + t, n - t)), n - t);
-    }
+            store(logits + t, maximum(least, load(logits + t, end - t)), end - t);
     if (row.mask)
-        for (int64_t t = 0; t < n; ++t)
+        for (int64_t t = first; t < end; ++t)
             if (!allowed(row, t)) logits[t] = -INFINITY;
 }
 
@@ -80,20 +79,20 @@ inline void find_best(const float* logits, int64_t n, Best& best) {
     }
 }
 
-inline double log_sum(const float* logits, int64_t n, float highest, float inverse_temperature) {
-    if (highest == INFINITY) return INFINITY;
+inline double sum_exponentials(const float* logits, int64_t first, int64_t end, float highest,
+                               float inverse_temperature) {
     Floats t = broadcast(inverse_temperature), h = broadcast(highest);
     double total = 0;
-    for (int64_t i = 0; i < n; i += 256) {
+    for (int64_t i = first; i < end; i += 256) {
         Floats part = broadcast(0.f);
-        for (int64_t j = i; j < i + 256 && j < n; j += lanes) {
+        for (int64_t j = i; j < i + 256 && j < end; j += lanes) {
             Floats x = broadcast(-INFINITY);
-            memcpy(&x, logits + j, (n - j < lanes ? n - j : lanes) * sizeof(float));
+            memcpy(&x, logits + j, (end - j < lanes ? end - j : lanes) * sizeof(float));
             part = part + exp((x - h) * t);
         }
         total += sum(part);
     }
-    return std::log(total) + double(highest) * inverse_temperature;
+    return total;
 }
 
 // argmax of logit / T + noise. -log u >= 1 - u, so a token whose 1 - u is above e^(logit / T - best) cannot win and its
@@ -118,23 +117,48 @@ inline int32_t draw(const float* logits, int64_t n, const SampleRow& row, Candid
     return token;
 }
 
+// `each(n, f)` calls f(i) for every i in [0, n).
+template <class Each>
+void sample_row(SampleResult& r, float* row, int64_t n, const SampleRow& record, Each&& each) {
+    const int64_t piece = piece_of(n), pieces = (n + piece - 1) / piece;
+    auto end = [&](int64_t i) { return (i + 1) * piece < n ? (i + 1) * piece : n; };
+    for (int i = 0; i < record.change_count; ++i) {
+        float& l = row[record.changes[i].token];
+        l = changed(l, record.changes[i]);
+    }
+    each(pieces, [&](int64_t i) { apply(row, i * piece, end(i), record); });
+    Best best{r.candidates};
+    find_best(row, n, best);
+    best.sort();
+    r.count = best.count;
+    r.draw = -1;
+    r.log_sum_1 = r.log_sum = -INFINITY;
+    if (best.count == 0) return;
+    const float highest = r.candidates[0].logit;
+    auto log_sum = [&](float inverse_temperature) -> double {
+        if (highest == INFINITY) return INFINITY;
+        double sums[most_pieces], total = 0;
+        each(pieces, [&](int64_t i) {
+            sums[i] = sum_exponentials(row, i * piece, end(i), highest, inverse_temperature);
+        });
+        for (int64_t i = 0; i < pieces; ++i) total += sums[i];
+        return std::log(total) + double(highest) * inverse_temperature;
+    };
+    r.log_sum_1 = log_sum(1);
+    const float t = record.inverse_temperature;
+    r.log_sum = t > 0 && t != 1 ? log_sum(t) : r.log_sum_1;
+    r.draw = draw(row, n, record, r.candidates[0]);
+}
+
+// Threads share a single row, or take whole ones.
 void sample(Stream* s, SampleResult* results, Tensor logits, const SampleRow* records) {
+    const int64_t n = logits.columns;
+    if (logits.rows == 1)
+        return sample_row(results[0], logits.row(0), n, records[0], [&](int64_t m, auto&& f) { parallel(s, m, f); });
     parallel(s, logits.rows, [&](int64_t i) {
-        float* row = logits.row(i);
-        const int64_t n = logits.columns;
-        SampleResult& r = results[i];
-        apply(row, n, records[i]);
-        Best best{r.candidates};
-        find_best(row, n, best);
-        best.sort();
-        r.count = best.count;
-        r.draw = -1;
-        r.log_sum_1 = r.log_sum = -INFINITY;
-        if (best.count == 0) return;
-        r.log_sum_1 = log_sum(row, n, r.candidates[0].logit, 1);
-        const float t = records[i].inverse_temperature;
-        r.log_sum = t > 0 && t != 1 ? log_sum(row, n, r.candidates[0].logit, t) : r.log_sum_1;
-        r.draw = draw(row, n, records[i], r.candidates[0]);
+        sample_row(results[i], logits.row(i), n, records[i], [](int64_t m, auto&& f) {
+            for (int64_t k = 0; k < m; ++k) f(k);
+        });
     });
 }
 

@@ -21,11 +21,21 @@ void linear_glu(Stream* s, Role role, Tensor y, Tensor x, Tensor w, Tensor both,
     glu(s, y, both);
 }
 
+// Of few rows, whoever stores a head also turns it and the queries that read it, and will attend to them.
 void rotate_store(Stream* s, Tensor q, Tensor k, Tensor v, Tensor angles, Tensor k_cache, Tensor v_cache,
                   const int32_t* slot) {
-    rotate(s, q, angles);
-    rotate(s, k, angles);
-    store_heads(s, k_cache, v_cache, k, v, slot, int(angles.columns));
+    const int64_t dim = angles.columns, group = q.columns / k.columns * dim;
+    const bool few = q.rows <= most_split_rows;
+    if (!few) {
+        rotate(s, q, angles);
+        rotate(s, k, angles);
+    }
+    store_heads(s, k_cache, v_cache, k, v, slot, int(dim), [&](int64_t head, int64_t row) {
+        if (!few) return;
+        for (int64_t d = head * group; d < (head + 1) * group; d += dim)
+            rotate_head(q.row(row) + d, angles.row(row), dim / 2);
+        rotate_head(k.row(row) + head * dim, angles.row(row), dim / 2);
+    });
 }
 
 void draw(Stream* s, Tensor w, uint64_t seed) { host::draw(s, w, seed, pack); }

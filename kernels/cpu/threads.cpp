@@ -48,33 +48,38 @@ void keep_to(std::thread& thread, int processor) {
 
 }  // namespace
 
-struct Stream {
-    // Each thread first takes its own part of the numbers, the same for every operation of as many, so that it meets
-    // the memory it has met before; then what others have left.
-    struct alignas(64) Share {
-        std::atomic<int64_t> next{0};
-        int64_t end = 0;
-    };
+namespace {
+// A thread's numbers of an operation.
+struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+};
+}  // namespace
 
+struct cpu::Part {
+    Share* shares;
+    size_t count, self;
+    size_t done = 0;  // shares without a number left, from its own on
+};
+
+struct Stream {
     std::vector<std::thread> workers;
     std::vector<Share> shares;         // of the caller and the workers
     std::atomic<uint32_t> epoch{0};    // counts operations
     std::atomic<uint32_t> running{0};  // workers that have yet to finish this epoch
     std::atomic<bool> stop{false};
-    void (*work)(void*, int64_t) = nullptr;
+    void (*work)(void*, cpu::Part&) = nullptr;
     void* context = nullptr;
 
-    void take_turns(size_t self) {
-        for (size_t i = 0; i < shares.size(); ++i) {
-            Share& share = shares[(self + i) % shares.size()];
-            for (int64_t n; (n = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) work(context, n);
-        }
+    void take_part(size_t self) {
+        cpu::Part part{shares.data(), shares.size(), self};
+        work(context, part);
     }
     void serve(size_t self) {
         for (uint32_t seen = 0;;) {
             seen = wait_change(epoch, seen);
             if (stop.load(std::memory_order_relaxed)) return;
-            take_turns(self);
+            take_part(self);
             if (running.fetch_sub(1, std::memory_order_acq_rel) == 1) running.notify_one();
         }
     }
@@ -90,7 +95,7 @@ Stream* open_pool(int threads, bool pin) {
     const NoSignals inherited;
     auto s = new Stream;
     try {
-        s->shares = std::vector<Stream::Share>(count);
+        s->shares = std::vector<Share>(count);
         s->workers.reserve(count);
         for (size_t i = 1; i < count; ++i) {
             s->workers.emplace_back([s, i] { s->serve(i); });
@@ -113,10 +118,20 @@ void close_pool(Stream* s) {
 
 int threads(const Stream* s) { return int(s->workers.size()) + 1; }
 
-void parallel(Stream* s, int64_t n, void (*work)(void*, int64_t), void* context) {
+int64_t next(Part& p) {
+    for (; p.done < p.count; ++p.done) {
+        Share& share = p.shares[(p.self + p.done) % p.count];
+        if (const int64_t n = share.next.fetch_add(1, std::memory_order_relaxed); n < share.end) return n;
+    }
+    return -1;
+}
+
+void parallel(Stream* s, int64_t n, void (*work)(void*, Part&), void* context) {
     if (s->workers.empty() || n <= 1) {
-        for (int64_t i = 0; i < n; ++i) work(context, i);
-        return;
+        Share all;
+        all.end = n;
+        Part part{&all, 1, 0};
+        return work(context, part);
     }
     s->work = work;
     s->context = context;
@@ -128,7 +143,7 @@ void parallel(Stream* s, int64_t n, void (*work)(void*, int64_t), void* context)
     s->running.store(uint32_t(s->workers.size()), std::memory_order_relaxed);
     s->epoch.fetch_add(1, std::memory_order_release);
     s->epoch.notify_all();
-    s->take_turns(0);
+    s->take_part(0);
     for (uint32_t left; (left = s->running.load(std::memory_order_acquire)) != 0;) wait_change(s->running, left);
 }
 
