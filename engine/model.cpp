@@ -144,20 +144,18 @@ class Builder {
         for (const Source& s : sources) w.rows += s.rows();
         const auto order = sources[0].order();
         w.ordered = !order.empty();
-        const int64_t bytes = kernels.packed_bytes(w.format, w.rows, w.columns),
-                      order_bytes = int64_t(order.size_bytes());
         model.parameters += w.rows * w.columns;
-        count(w.format, bytes + order_bytes);
+        if (w.ordered) w.order = static_cast<const int32_t*>(upload(w.format, order.data(), order.size_bytes()));
+        int64_t bytes = kernels.packed_bytes(w.format, w.rows, w.columns);
+        w.data = take(w.format, bytes);
         if (!model.device) return w;
-        w.data = model.buffers.emplace_back(*model.device, bytes).data();
-        if (w.ordered) w.order = static_cast<const int32_t*>(upload(order.data(), order_bytes));
         if (checkpoint.drawn) {
             draw(w);
         } else {
             pack(w, sources);
             for (const Source& s : sources) forget(s);
         }
-        told(bytes + order_bytes);
+        told(bytes);
         return w;
     }
 
@@ -170,7 +168,8 @@ class Builder {
         model.host_bytes += bytes;
         count(t.format, bytes);
         if (!model.device) return t;
-        t.data = model.buffers.emplace_back(*model.device, bytes, Home::host).data();
+        model.host_memory = Buffer(*model.device, bytes, Home::host);
+        t.data = model.host_memory.data();
         if (checkpoint.drawn) {
             draw(t);
             told(bytes);
@@ -194,7 +193,7 @@ class Builder {
         });
     }
 
-    void draw(Tensor w) { kernels.draw(model.device->stream, w, model.buffers.size()); }
+    void draw(Tensor w) { kernels.draw(model.device->stream, w, ++drawn); }
 
     // A source has been read: the system may have its pages back.
     void forget(const Source& source) {
@@ -244,30 +243,36 @@ class Builder {
     const float* vector(const char* pattern, int layer) {
         const Array& a = find(name_of(pattern, layer), 1, c.hidden);
         model.parameters += c.hidden;
-        count(Format::F32, c.hidden * int64_t(sizeof(float)));
-        if (!model.device) return nullptr;
         std::vector<float> values(size_t(c.hidden), 1.f);
-        if (!checkpoint.drawn) decode_row(a.format, a.data, c.hidden, values.data());
-        const int64_t bytes = c.hidden * int64_t(sizeof(float));
-        const void* uploaded = upload(values.data(), bytes);
-        told(bytes);
-        return static_cast<const float*>(uploaded);
+        if (model.device && !checkpoint.drawn) decode_row(a.format, a.data, c.hidden, values.data());
+        return static_cast<const float*>(upload(Format::F32, values.data(), values.size() * sizeof(float)));
     }
 
     Rope rope() {
         const RopeFrequencies f = rope_frequencies(c.rope, c.head_dim);
         Rope r{.pairs = int(c.head_dim / 2), .scale = float(f.scale)};
         if (c.rope.kind == RopeKind::dynamic) r.factor = c.rope.factor, r.original = int(c.rope.original);
-        if (model.device)
-            r.frequency =
-                static_cast<const double*>(upload(f.frequency.data(), int64_t(f.frequency.size() * sizeof(double))));
+        r.frequency =
+            static_cast<const double*>(upload(Format::F32, f.frequency.data(), f.frequency.size() * sizeof(double)));
         return r;
     }
 
-    const void* upload(const void* host, int64_t bytes) {
-        Buffer& b = model.buffers.emplace_back(*model.device, bytes);
-        kernels.write(model.device->stream, b.data(), host, bytes);
-        return b.data();
+    // Memory of the device for what belongs to weights of this format.
+    std::byte* take(Format format, int64_t& bytes) {
+        constexpr int64_t aligned = 256;
+        bytes = (bytes + aligned - 1) / aligned * aligned;
+        const int64_t start = std::exchange(model.bytes, model.bytes + bytes);
+        count(format, bytes);
+        return model.device ? model.memory.data() + start : nullptr;
+    }
+
+    const void* upload(Format format, const void* host, size_t size) {
+        int64_t bytes = int64_t(size);
+        std::byte* data = take(format, bytes);
+        if (!data) return nullptr;
+        kernels.write(model.device->stream, data, host, int64_t(size));
+        told(bytes);
+        return data;
     }
 
     void count(Format format, int64_t bytes) {
@@ -282,6 +287,7 @@ class Builder {
     const Config& c;
     ProgressCallback progress;
     int64_t done = 0, total = 0;
+    uint64_t drawn = 0;  // matrices
 };
 
 // The number behind `key` on a line of a system file, or alone on the first line for an empty key; -1 without one.
@@ -351,6 +357,7 @@ std::shared_ptr<const Model> load_model(const std::string& path, const ModelOpti
     m->threads = options.threads;
     m->pin = options.pin;
     m->device = std::move(device);
+    m->memory = Buffer(*m->device, outline.bytes);
     Builder(checkpoint, m->device->kernels, *m).build(options.progress, bytes);
     return m;
 }

@@ -51,8 +51,10 @@ struct Model {
     Weight head;                  // [vocabulary][hidden]; `embed` itself where tied
     Rope rope;
 
-    std::vector<Buffer> buffers;                      // what all of these point into
-    std::vector<std::pair<Format, int64_t>> weights;  // bytes by format, packed; F32 includes the norms
+    // What all of these point into: one buffer, since many would each end in small pages of the system's.
+    Buffer memory, host_memory;
+    int64_t bytes = 0;                                // of `memory`
+    std::vector<std::pair<Format, int64_t>> weights;  // bytes by format, packed; F32 includes the norms and `rope`
     int64_t host_bytes = 0;                           // of these, in the host's memory for a device of its own
     int64_t parameters = 0;
 

@@ -16,8 +16,7 @@ MemoryPlan plan_memory(const std::string& path, const ModelOptions& model_option
     MemoryPlan plan{.device = k.name, .items = {}, .available = available_memory(*device)};
     for (auto [format, bytes] : m.weights) {
         const int64_t host = format == m.embed.format ? m.host_bytes : 0;
-        const int64_t frequencies = format == Format::F32 ? m.rope.pairs * int64_t(sizeof(double)) : 0;
-        plan.items.push_back({std::string("weights ") + info(format).name, bytes - host + frequencies});
+        plan.items.push_back({std::string("weights ") + info(format).name, bytes - host});
     }
     const int64_t cache_bytes = Cache::bytes(k, m.config, cache_positions(o), cache),
                   scratch = Runner::bytes(m, k, limits), sampling = k.sample_bytes(limits.outputs, m.config.vocabulary);

@@ -172,7 +172,8 @@ struct FloatProducts : Step {
             X memory[most];
             const X* in = shared ? shared : convert(memory);
             each([&](int64_t t) {
-                store_row(y, 0, t * lanes, multiply_row(static_cast<const uint8_t*>(w.data) + t * bytes, in, x.columns));
+                store_row(y, 0, t * lanes,
+                          multiply_row(static_cast<const uint8_t*>(w.data) + t * bytes, in, x.columns));
             });
         });
     }

@@ -138,9 +138,8 @@ void sample_row(SampleResult& r, float* row, int64_t n, const SampleRow& record,
     auto log_sum = [&](float inverse_temperature) -> double {
         if (highest == INFINITY) return INFINITY;
         double sums[most_pieces], total = 0;
-        each(pieces, [&](int64_t i) {
-            sums[i] = sum_exponentials(row, i * piece, end(i), highest, inverse_temperature);
-        });
+        each(pieces,
+             [&](int64_t i) { sums[i] = sum_exponentials(row, i * piece, end(i), highest, inverse_temperature); });
         for (int64_t i = 0; i < pieces; ++i) total += sums[i];
         return std::log(total) + double(highest) * inverse_temperature;
     };
