@@ -20,6 +20,12 @@ extern "C" {
 ALIA_API alia_status alia_device_roofs(const char* device, uint64_t device_length, int32_t threads, char** json,
                                        uint64_t* length);
 
+/* How fast a model's weights can be read where they lie, by as many threads as it was opened with, in a loop that does
+ * nothing else: `rate` becomes bytes a second (0 on the reference device). Takes some 20 ms, or as long as reading them
+ * once, and the whole device: between two generated tokens it is what their speed is measured by. Errors:
+ * ALIA_INVALID_ARGUMENT (an argument, or a model opened without its weights), ALIA_OUT_OF_MEMORY. */
+ALIA_API alia_status alia_model_read_rate(alia_model* model, double* rate);
+
 /* Every device that this library knows here, those that cannot be opened too: a JSON object with "devices" (the best
  * first, each with "name" as alia_model_options takes it, "usable", "reason" where it is not, and of a card "title" and
  * "memory_bytes"), "auto" (the name that "auto" stands for), "threads" (of CPU devices where none are asked for),

@@ -1,8 +1,10 @@
 // Which devices there are, and what one reaches at best.
+#include <chrono>
+
 #include "capi/alia_unstable.h"
 #include "capi/border.h"
 #include "capi/json_writer.h"
-#include "engine/model.h"
+#include "capi/model.h"
 
 namespace alia::capi {
 namespace {
@@ -79,5 +81,25 @@ alia_status alia_device_roofs(const char* device, uint64_t device_length, int32_
         writer.key("e4m3").real(roofs.e4m3);
         writer.close('}');
         give_text(writer.out, json, length);
+    });
+}
+
+alia_status alia_model_read_rate(alia_model* model, double* rate) {
+    return guard([&] {
+        const auto m = find_model(model);
+        not_null(rate, "rate");
+        const alia::Model& weights = *m->loaded();
+        const alia::Kernels& kernels = weights.device->kernels;
+        const alia::Device own(kernels, weights.device->options);  // loading and engines have streams of their own
+        const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+        double seconds_a_byte = 0;
+        int passes = 0;
+        do {
+            const double r = kernels.read_rate(own.stream, weights.memory.data(), weights.memory.size());
+            if (r == 0) return void(*rate = 0);
+            seconds_a_byte += 1 / r;
+            ++passes;
+        } while (std::chrono::steady_clock::now() < end);
+        *rate = passes / seconds_a_byte;
     });
 }

@@ -146,6 +146,8 @@ struct Kernels {
     void (*rows)(Stream*, Tensor y, Tensor x, const int32_t* index);         // y[i] = x[index[i]]
     void (*columns)(Stream*, Tensor y, Tensor x, const int32_t* index);      // y[i][j] = x[i][index[j]]
     void (*sample)(Stream*, SampleResult* results, Tensor logits, const SampleRow*);  // host results, a record a row
+    // Reads memory of the device, in a loop that does nothing else: bytes a second.
+    double (*read_rate)(Stream*, const void* from, int64_t bytes);
     // Takes about a second, and 256 MiB or, of a card, 1 GiB and 64 MiB of the host. Fails with out_of_memory.
     Roofs (*measure)(Stream*);
     // Small random weights instead: each pack_rows rows are those that follow from `seed` (draw.h), row by row and

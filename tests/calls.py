@@ -213,7 +213,7 @@ class Call:
                 self.after.append(f"{OWNED[element]}(*{name});")
         elif target == "uint64_t" and name in ("request", "sequence", "copy"):
             self.after.append(f"{'request' if name == 'request' else 'sequence'}_given(*{name});")
-        elif target not in NUMBERS:
+        elif target not in NUMBERS + ("double",):
             raise Unknown(f"{self.name}: no kind for the result {name} of type {target}")
         return 1
 

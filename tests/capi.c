@@ -23,6 +23,7 @@ static void all_with_model(alia_model* m, alia_status expected) {
     int32_t* ids;
     int32_t id;
     uint64_t n;
+    double rate;
     alia_engine* e;
     alia_text_part part = ALIA_TEXT_PART_INIT;
     FAILS(alia_model_info(m, &text, &n), expected, "model");
@@ -34,6 +35,7 @@ static void all_with_model(alia_model* m, alia_status expected) {
     FAILS(alia_model_bos(m, &id), expected, "model");
     FAILS(alia_model_eos(m, &tokens, &n), expected, "model");
     FAILS(alia_engine_open(m, NULL, &e), expected, "model");
+    FAILS(alia_model_read_rate(m, &rate), expected, "model");
     const uint64_t one = 1;
     FAILS(alia_imatrix(m, prompt, 1, &one, 1, NULL, "/nonexistent/x", 14), expected, "model");
     if (m) FAILS(alia_model_free(m), expected, "model");
@@ -135,6 +137,12 @@ static void test_open(void) {
     CHECK(strlen(json) == n && strstr(json, "\"device\": \"cpu_") && strstr(json, "\"read\": "));
     alia_text_free(json);
 
+    m = open_model();
+    double rate = 0;
+    BAD(alia_model_read_rate(m, NULL), "rate");
+    CHECK(alia_model_read_rate(m, &rate) == ALIA_OK && rate > 0);
+    CHECK(alia_model_free(m) == ALIA_OK);
+
     o = (alia_model_options)ALIA_MODEL_OPTIONS_INIT;
     o.flags = 2;
     BAD(alia_model_open(path, strlen(path), &o, &m), "options.flags");
@@ -229,6 +237,8 @@ static void test_imatrix(void) {
     headers.load = ALIA_LOAD_HEADERS;
     CHECK(alia_model_open(path, strlen(path), &headers, &m) == ALIA_OK);
     BAD(alia_imatrix(m, prompt, prompt_count, lengths, 2, NULL, out, n), "model");
+    double rate = 0;
+    BAD(alia_model_read_rate(m, &rate), "model");
     CHECK(alia_model_free(m) == ALIA_OK);
 }
 

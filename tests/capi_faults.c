@@ -350,11 +350,13 @@ static void open_only(void) {
     alia_engine_options eo = ALIA_ENGINE_OPTIONS_INIT;
     alia_model* m = NULL;
     alia_engine* e = NULL;
+    double rate = 0;
     digest = 0;
     mo.device = "cpu:base", mo.device_length = 8, mo.threads = 2, eo.context = 64;
     DO(alia_model_open(folder, strlen(folder), &mo, &m));
     if (failures) return;
     DO(alia_engine_open(m, &eo, &e));
+    DO(alia_model_read_rate(m, &rate));
     CHECK(alia_engine_free(e) == ALIA_OK && alia_model_free(m) == ALIA_OK);
     script_place = "outside";
 }

@@ -393,15 +393,16 @@ class Cli(WithProgram):
         products = info["parameters"] - (1 if info["tied_embeddings"] else 2) * head
         options = ["--prompt", "7", "--generate", "4", "--context", "0,100", "--repeat", "1", "--json"]
         prompt, start, later = [json.loads(line) for line in self.alia("bench", self.model, *options).splitlines()]
-        def per_token(x):
-            return x["share"] * x["roofs"][x["roof"]] / x["median"]
         def near(value, wanted):
             self.assertAlmostEqual(value / wanted, 1, delta=1e-4)
-        near(per_token(prompt), products + head / 7)
+        near(prompt["work"], products + head / 7)
+        near(prompt["share"] * prompt["roofs"][prompt["roof"]] / prompt["median"], prompt["work"])
         streams = json.loads(self.alia("bench", self.model, *options, "--streams", "3").splitlines()[1])
-        near(3 * per_token(streams), streams["token_bytes"] + 3 * 3 * streams["position_bytes"])  # a step
-        near(per_token(start), start["token_bytes"] + 3 * start["position_bytes"])  # after 1 token, 4 more: 3 on average
-        near(per_token(later), later["token_bytes"] + 106 * later["position_bytes"])  # 100, 4 of the warm-up, then half of 4
+        near(3 * streams["work"], streams["token_bytes"] + 3 * 3 * streams["position_bytes"])  # a step
+        near(start["work"], start["token_bytes"] + 3 * start["position_bytes"])  # after 1 token, 4 more: 3 on average
+        near(later["work"], later["token_bytes"] + 106 * later["position_bytes"])  # 100, 4 of the warm-up, then half of 4
+        for x in (start, later, streams):
+            self.assertTrue(0 < x["share"] < 2)  # of turns of reading, beside each of tokens
         # A generated token costs what a prompt of one costs, up to the noise of a busy machine.
         one, many = [json.loads(line)["median"] for line in self.alia("bench", self.model, "--prompt", "1", "--generate", "400", "--json").splitlines()]
         self.assertLess(many, 100 * one)

@@ -64,9 +64,9 @@ void print_json(const SpeedReport& r, const std::string& path) {
         print_roofs_json(r);
         std::printf(
             ", \"measure\": \"%s\", \"tokens\": %lld, \"context\": %lld, \"streams\": %d, \"tokens_per_second\": %s, "
-            "\"median\": %.6g, \"low\": %.6g, \"high\": %.6g, \"roof\": \"%s\", \"share\": %.6g}\n",
+            "\"median\": %.6g, \"low\": %.6g, \"high\": %.6g, \"roof\": \"%s\", \"work\": %.8g, \"share\": %.6g}\n",
             label(s).c_str(), (long long)s.tokens, (long long)s.context, s.streams, list(s.speeds).c_str(),
-            speed.median, speed.low, speed.high, s.roof, spread(s.shares).median);
+            speed.median, speed.low, speed.high, s.roof, s.work, spread(s.shares).median);
     }
 }
 
@@ -158,10 +158,10 @@ void add_bench(CLI::App& app, Run& chosen) {
     add_cache_option(*command, o->plan.cache);
     command->add_flag("--json", o->json, "JSON Lines on standard output, one for each speed, instead of the table");
     command->footer(
-        "Speeds are medians over the repetitions. Each repetition also measures the machine's limits: generation is\n"
-        "compared with how fast the weights (without the embedding table) and the cache can be read, a prompt with\n"
-        "how fast the best instruction for its weights multiplies. Tokens are arbitrary; choosing one is included. Of\n"
-        "several streams the speed is that of all together.\n"
+        "Speeds are medians over the repetitions. Generation is compared with how fast the weights (without the\n"
+        "embedding table) and the cache can be read, which is measured in turn with a few tokens at a time, a prompt\n"
+        "with how fast the best instruction for its weights multiplies. Tokens are arbitrary; choosing one is\n"
+        "included. Of several streams the speed is that of all together.\n"
         "Examples:\n"
         "  alia bench model.gguf\n"
         "  alia bench model.gguf --prompt 512 --generate 64 --context 0,4000 --threads 1,2 --json\n"

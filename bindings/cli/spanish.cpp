@@ -200,15 +200,12 @@ std::string_view spanish(std::string_view english) {
          "Los tokens especiales que rodean un texto se añaden salvo con --no-special. Los escritos dentro de un texto "
          "se\n"
          "interpretan con --jsonl, como hace Hugging Face, y sin ella son simples letras.\n"},
-        {"Speeds are medians over the repetitions. Each repetition also measures the machine's limits: generation is\n"
-         "compared with how fast the weights (without the embedding table) and the cache can be read, a prompt with\n"
-         "how fast the best instruction for its weights multiplies. Tokens are arbitrary; choosing one is included. "
-         "Of\n"
-         "several streams the speed is that of all together.\n",
-         "Las velocidades son medianas de las repeticiones. Cada repetición mide también los límites de la máquina: "
-         "la\n"
-         "generación se compara con lo rápido que se pueden leer los pesos (sin la tabla de embeddings) y la caché; "
-         "la\n"
+        {"Speeds are medians over the repetitions. Generation is compared with how fast the weights (without the\n"
+         "embedding table) and the cache can be read, which is measured in turn with a few tokens at a time, a prompt\n"
+         "with how fast the best instruction for its weights multiplies. Tokens are arbitrary; choosing one is\n"
+         "included. Of several streams the speed is that of all together.\n",
+         "Las velocidades son medianas de las repeticiones. La generación se compara con lo rápido que se pueden\n"
+         "leer los pesos (sin la tabla de embeddings) y la caché, que se mide por turnos con unos pocos tokens; la\n"
          "entrada, con lo rápido que multiplica la mejor instrucción para sus pesos. Los tokens son cualesquiera; se\n"
          "incluye el tiempo de elegir cada uno. Con varias secuencias la velocidad es la de todas juntas.\n"},
         {"A text is cut into chunks of --context tokens, each read by itself and starting with what the tokenizer "

@@ -144,10 +144,13 @@ class Bench {
         load();
         describe();
         start = open(empty_room(plan));
-        for (int64_t n : plan.prompts) r.speeds.push_back({true, n, 0, 1, "", {}, {}});
+        for (int64_t n : plan.prompts)
+            r.speeds.push_back({.prompt = true, .tokens = n, .context = 0, .streams = 1, .roof = ""});
         for (int64_t n : plan.contexts)
             for (int streams : plan.streams)
-                if (plan.generate > 0) r.speeds.push_back({false, plan.generate, n, streams, "read", {}, {}});
+                if (plan.generate > 0)
+                    r.speeds.push_back(
+                        {.prompt = false, .tokens = plan.generate, .context = n, .streams = streams, .roof = "read"});
         for (const Speed& s : r.speeds) total += steps(s) * (plan.repeat + 1) + (s.prompt ? 0 : s.streams * s.context);
     }
 
@@ -268,7 +271,7 @@ class Bench {
     }
 
     void measure(Speed& s, Running& running, int repetition, const Roofs& roofs) {
-        s.prompt ? measure_prompt(s, repetition, roofs) : measure_generation(s, running, repetition, roofs);
+        s.prompt ? measure_prompt(s, repetition, roofs) : measure_generation(s, running, repetition);
         done += steps(s);
     }
 
@@ -279,26 +282,51 @@ class Bench {
         const double seconds = since(begun);
         if (repetition == 0) return;
         s.roof = work.roof(roofs);
+        s.work = work.products(s.tokens) / double(s.tokens);
         s.speeds.push_back(double(s.tokens) / seconds);
-        s.shares.push_back(work.products(s.tokens) / seconds / rate(roofs, s.roof));
+        s.shares.push_back(s.work * s.speeds.back() / rate(roofs, s.roof));
     }
 
-    void measure_generation(Speed& s, Running& running, int repetition, const Roofs& roofs) {
+    void measure_generation(Speed& s, Running& running, int repetition) {
         alia_engine* engine = running.engine ? running.engine.get() : start.get();
         if (!running.engine) begin(running, engine, 1, s.streams);
-        const Clock::time_point begun = Clock::now();
-        const int64_t taken = take(engine, s.streams * s.tokens);
-        const double seconds = since(begun);
-        const double positions = double(running.positions) + double(taken) / 2;  // in the middle
-        running.positions += taken;
+        const auto work_of = [&](int64_t tokens) {  // bytes a token while so many are generated
+            const double positions = double(running.positions) + double(tokens) / 2;
+            return (double(r.token_bytes) + double(r.position_bytes) * positions) / s.streams;
+        };
+        const int64_t wanted = s.streams * s.tokens;
+        s.work = work_of(wanted);
+        int64_t taken = 0;
+        double seconds = 0;
+        for (Reading before = read(), after; taken < wanted; before = after) {
+            const Clock::time_point begun = Clock::now();
+            int64_t turn = 0;
+            do turn += take(engine, 1);
+            while (taken + turn < wanted && since(begun) < before.seconds);
+            const double spent = since(begun);
+            after = read();
+            if (repetition > 0)
+                s.shares.push_back(work_of(turn) * double(turn) / spent / ((before.rate + after.rate) / 2));
+            running.positions += turn;
+            taken += turn;
+            seconds += spent;
+        }
         if (!running.engine) {
             for (uint64_t request : running.requests) check(alia_engine_cancel(engine, request));
             take(engine, s.streams, ALIA_EVENT_FINISHED);
         }
         if (repetition == 0) return;
         s.speeds.push_back(double(taken) / seconds);
-        const double bytes = double(r.token_bytes) + double(r.position_bytes) * positions;  // of a step
-        s.shares.push_back(bytes * s.speeds.back() / s.streams / roofs.read);
+    }
+
+    struct Reading {
+        double rate = 0, seconds = 0;
+    };
+    Reading read() {
+        const Clock::time_point begun = Clock::now();
+        double rate = 0;
+        check(alia_model_read_rate(model.get(), &rate));
+        return {rate, since(begun)};
     }
 
     // For the progress bar: a generated token takes about as long as a few of a prompt.

@@ -19,14 +19,16 @@ struct Roofs {
     double read, copy, upload, f32, int8, bf16, e4m3;
 };
 
-// Tokens per second, of all streams together, once a repetition, and the same as a share of that repetition's roof: for
-// a prompt the multiply-adds of its weights, for generated tokens the bytes of weights and cache that they read.
+// Tokens per second, of all streams together, once a repetition, and what they are of the roof: for a prompt the
+// multiply-adds of its weights at the rate of the repetition's roof; for generated tokens, a few of them at a time, the
+// bytes of weights and cache that they read at the rate at which the weights could be read just before and after.
 struct Speed {
     bool prompt;
     int64_t tokens, context;  // of each stream
     int streams;
     const char* roof;  // "read", "f32", "int8", "bf16", "e4m3"
-    std::vector<double> speeds, shares;
+    double work = 0;   // multiply-adds or bytes a token, in the last repetition
+    std::vector<double> speeds = {}, shares = {};
 };
 
 struct SpeedReport {
@@ -40,8 +42,9 @@ struct SpeedReport {
     std::vector<Speed> speeds;
 };
 
-// Each repetition measures the roofs and then every length, so that a machine whose speed changes is compared with
-// itself. The first, unmeasured one warms up. Shows a progress bar on a terminal; an interrupt is ALIA_CANCELLED.
+// Each repetition measures the roofs and then every length, and generation goes in turns with reading, so that a
+// machine whose speed changes is compared with itself. The first, unmeasured one warms up. Shows a progress bar on a
+// terminal; an interrupt is ALIA_CANCELLED.
 SpeedReport measure_speed(const ModelChoice&, const SpeedPlan&);
 
 }  // namespace cli

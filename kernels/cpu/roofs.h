@@ -60,22 +60,30 @@ double multiply_rate(Stream* s, Sum zero, double per_step, Step&& step) {
     });
 }
 
+constexpr int64_t piece_bytes = 256 << 10;  // that a thread reads or copies at once
+
+double read_rate(Stream* s, const void* from, int64_t bytes) {
+    const double start = seconds();
+    parallel(s, (bytes + piece_bytes - 1) / piece_bytes, [&](int64_t i) {
+        const auto* piece = static_cast<const char*>(from) + i * piece_bytes;
+        const int64_t left = bytes - i * piece_bytes, end = (left < piece_bytes ? left : piece_bytes) / 512 * 512;
+        Ints sum[8];
+        for (Ints& x : sum) x = broadcast(0);
+        for (int64_t j = 0; j < end; j += 8 * 64)
+            for (int c = 0; c < 8; ++c) sum[c] = sum[c] | load_bytes(piece + j + c * 64);
+        for (const Ints& x : sum) keep(x);
+    });
+    return double(bytes) / (seconds() - start);
+}
+
 Roofs measure(Stream* s) {
-    constexpr int64_t bytes = 128 << 20, piece = 256 << 10;
+    constexpr int64_t bytes = 128 << 20, piece = piece_bytes;
     auto* from = static_cast<char*>(host::allocate(s, 2 * bytes, Home::device));
     char* to = from + bytes;
     parallel(s, bytes / piece,
              [&](int64_t i) { memset(from + i * piece, 1, piece), memset(to + i * piece, 2, piece); });
     Roofs r;
-    r.read = usual_rate(double(bytes), [&] {
-        parallel(s, bytes / piece, [&](int64_t i) {
-            Ints sum[8];
-            for (Ints& x : sum) x = broadcast(0);
-            for (int64_t j = 0; j < piece; j += 8 * 64)
-                for (int c = 0; c < 8; ++c) sum[c] = sum[c] | load_bytes(from + i * piece + j + c * 64);
-            for (const Ints& x : sum) keep(x);
-        });
-    });
+    r.read = usual_rate(double(bytes), [&] { read_rate(s, from, bytes); });
     r.copy = usual_rate(double(bytes), [&] {
         parallel(s, bytes / piece, [&](int64_t i) { memcpy(to + i * piece, from + i * piece, piece); });
     });

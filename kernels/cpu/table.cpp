@@ -82,6 +82,7 @@ const Kernels ALIA_TABLE = {
     .rows = rows,
     .columns = columns,
     .sample = sample,
+    .read_rate = read_rate,
     .measure = measure,
     .draw = draw,
 };

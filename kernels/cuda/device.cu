@@ -375,6 +375,7 @@ const Kernels table = {
     .rows = rows,
     .columns = columns,
     .sample = sample,
+    .read_rate = read_rate,
     .measure = measure,
     .draw = draw,
 };

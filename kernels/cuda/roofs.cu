@@ -11,7 +11,7 @@ namespace {
 
 constexpr int threads = 256, loads = 8, products = 4096, chains = 8;
 
-// Every thread reads 16 bytes at a time, `loads` of them in flight; the sum is written where it cannot be.
+// Every thread reads 16 bytes at a time, `loads` of them in flight; the sum is written where it hardly can be.
 __global__ void __launch_bounds__(threads) read_kernel(const uint4* from, int64_t n, uint32_t* never) {
     grid_wait();
     uint32_t sum = 0;
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(threads) read_kernel(const uint4* from, int64_
 #pragma unroll
         for (int j = 0; j < loads; ++j) sum |= v[j].x | v[j].y | v[j].z | v[j].w;
     }
-    if (sum == 0xDEADBEEF) *never = sum;  // the memory holds ones
+    if (sum == 0xDEADBEEF) *never = sum;
 }
 
 __global__ void __launch_bounds__(threads) float_kernel(float* never, int steps) {
@@ -97,7 +97,22 @@ struct Memory {
     char* data;
 };
 
+double read_rate(Watch& watch, const void* from, int64_t bytes, void* never) {
+    return watch.rate(double(bytes), [&] {
+        launch(watch.q, read_kernel, {dim3(unsigned(watch.q.multiprocessors) * 8), threads},
+               static_cast<const uint4*>(from), bytes / 16, static_cast<uint32_t*>(never));
+    });
+}
+
 }  // namespace
+
+double read_rate(Stream* s, const void* from, int64_t bytes) {
+    Queue& q = queue(s);
+    const Current current(q);
+    const Memory never(s, 4);
+    Watch watch(q);
+    return read_rate(watch, from, bytes, never.data);
+}
 
 Roofs measure(Stream* s) {
     Queue& q = queue(s);
@@ -111,10 +126,7 @@ Roofs measure(Stream* s) {
     auto* never = reinterpret_cast<float*>(to.data);
     const unsigned blocks = unsigned(q.multiprocessors) * 8;
     Roofs r;
-    r.read = watch.rate(double(bytes), [&] {
-        launch(q, read_kernel, {dim3(blocks), threads}, reinterpret_cast<const uint4*>(from.data), bytes / 16,
-               reinterpret_cast<uint32_t*>(to.data));
-    });
+    r.read = read_rate(watch, from.data, bytes, to.data);
     r.copy = watch.rate(double(bytes), [&] {
         check(q, cudaMemcpyAsync(to.data, from.data, size_t(bytes), cudaMemcpyDeviceToDevice, q.stream),
               "cudaMemcpyAsync");

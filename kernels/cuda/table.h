@@ -77,6 +77,7 @@ void reserve(Stream*, int64_t rows, int64_t columns);
 void sample(Stream*, SampleResult* results, Tensor logits, const SampleRow*);
 
 // roofs.cu
+double read_rate(Stream*, const void* from, int64_t bytes);
 Roofs measure(Stream*);
 
 }  // namespace alia::cuda
