@@ -147,7 +147,7 @@ TEST_CASE("CUDA: what a card reaches is measured; where a call fails, a typed er
     const Roofs roofs = cuda->kernels.measure(cuda->stream);
     for (double rate : {roofs.read, roofs.copy, roofs.upload, roofs.f32, roofs.bf16, roofs.e4m3}) CHECK(rate > 0);
     CHECK(roofs.int8 == 0);
-    CHECK(cuda->kernels.read_rate(cuda->stream, Buffer(*cuda, 1 << 16).data(), 1 << 16) > 0);
+    CHECK(cuda->kernels.read_rate(cuda->stream, put(*cuda, std::vector<char>(1 << 16)).data(), 1 << 16) > 0);
     CHECK(emulated::alive() == none);
     int events = 0;
     for (int64_t n = 0; n < 24; ++n) {  // memory, events, the first kernels
